@@ -1,0 +1,122 @@
+import { availableParallelism, hostname } from 'node:os';
+import { resolve } from 'node:path';
+import { z } from 'zod';
+
+/**
+ * The only reader of `process.env`. Settings that the reference product has keep their `CODER_*` names;
+ * ours start with `BERTH_`, Temporal's own with `TEMPORAL_`. Throws one error that names every bad variable.
+ */
+const flag = (fallback: boolean) =>
+  z
+    .enum(['true', 'false', '1', '0'])
+    .optional()
+    .transform((value) => (value === undefined ? fallback : value === 'true' || value === '1'));
+const integer = (fallback: number, min = 0) => z.coerce.number().int().min(min).default(fallback);
+const list = z
+  .string()
+  .default('')
+  .transform((text) =>
+    text
+      .split(',')
+      .map((item) => item.trim())
+      .filter((item) => item !== ''),
+  );
+/** Go-style durations (`24h`, `10m`, `90s`, `500ms`, also `1h30m`) or a plain number of milliseconds. */
+export function parseDurationMs(text: string): number {
+  if (/^\d+$/.test(text)) return Number(text);
+  const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
+  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)];
+  if (parts.length === 0 || parts.map((part) => part[0]).join('') !== text)
+    throw new Error(`not a duration: ${text} (use e.g. 24h, 10m, 90s)`);
+  return parts.reduce((sum, part) => sum + Number(part[1]) * unitMs[part[2] as keyof typeof unitMs], 0);
+}
+const duration = (fallback: string) =>
+  z
+    .string()
+    .default(fallback)
+    .transform((text, ctx) => {
+      try {
+        return parseDurationMs(text);
+      } catch (err) {
+        ctx.addIssue({ code: 'custom', message: (err as Error).message });
+        return z.NEVER;
+      }
+    });
+
+const environment = z.object({
+  CODER_ACCESS_URL: z.url().optional(),
+  CODER_HTTP_ADDRESS: z
+    .string()
+    .regex(/^.+:\d+$/, 'must be host:port')
+    .default('127.0.0.1:3000'),
+  CODER_PG_CONNECTION_URL: z.string().optional(),
+  BERTH_PG_POOL_SIZE: integer(20, 2),
+  TEMPORAL_ADDRESS: z.string().optional(),
+  TEMPORAL_NAMESPACE: z.string().default('default'),
+  TEMPORAL_API_KEY: z.string().optional(),
+  TEMPORAL_TLS_CERT_PATH: z.string().optional(),
+  TEMPORAL_TLS_KEY_PATH: z.string().optional(),
+  TEMPORAL_TLS_CA_PATH: z.string().optional(),
+  TEMPORAL_UI_URL: z.url().optional(),
+  TEMPORAL_CLI_PATH: z.string().optional(),
+  /** Directory of everything that `npm run up` keeps: database, Temporal file, work roots, credentials. */
+  BERTH_DATA_DIR: z.string().default('.berth'),
+  BERTH_TOOLS_DIR: z.string().default('.tools'),
+  BERTH_TERRAFORM_PATH: z.string().optional(),
+  BERTH_WORK_ROOT: z.string().optional(),
+  BERTH_HOST_NAME: z.string().optional(),
+  BERTH_METRICS_ADDRESS: z.string().optional(),
+  BERTH_WORKFLOW_BUNDLE: z.string().optional(),
+  CODER_PROVISIONER_DAEMONS: integer(availableParallelism(), 1),
+  CODER_PROVISIONERD_TAGS: z.string().default(''),
+  CODER_PROVISIONER_FORCE_CANCEL_INTERVAL: duration('10m'),
+  CODER_PENDING_JOB_TIMEOUT: duration('30m'),
+  CODER_SESSION_DURATION: duration('24h'),
+  CODER_DISABLE_SESSION_EXPIRY_REFRESH: flag(false),
+  CODER_DEFAULT_TOKEN_LIFETIME: duration('168h'),
+  CODER_MAX_TOKEN_LIFETIME: duration('8760h'),
+  CODER_MAX_ADMIN_TOKEN_LIFETIME: duration('168h'),
+  CODER_API_RATE_LIMIT: z.coerce.number().int().min(-1).default(512),
+  CODER_ALLOW_WORKSPACE_RENAMES: flag(false),
+  CODER_DISABLE_OWNER_WORKSPACE_ACCESS: flag(false),
+  CODER_DISABLE_WORKSPACE_SHARING: flag(false),
+  CODER_TEMPLATE_PATCH_ZERO_FILL: flag(false),
+  CODER_SECURE_AUTH_COOKIE: flag(false),
+  CODER_STRICT_TRANSPORT_SECURITY: integer(0),
+  CODER_PROXY_TRUSTED_ORIGINS: list,
+  CODER_PROXY_TRUSTED_HEADERS: list,
+  CODER_EXPERIMENTS: list,
+  CODER_EXTERNAL_AUTH_IDS: list,
+  CODER_EXTERNAL_TOKEN_ENCRYPTION_KEYS: list,
+  BERTH_FIRST_USER_EMAIL: z.string().optional(),
+  BERTH_FIRST_USER_USERNAME: z.string().default('admin'),
+  BERTH_FIRST_USER_PASSWORD: z.string().optional(),
+  BERTH_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+  PATH: z.string().default(''),
+});
+
+export type Config = ReturnType<typeof loadConfig>;
+
+/** Reads and validates the environment. `cwd` anchors relative directories. Throws Error listing each bad variable. */
+export function loadConfig(env: NodeJS.ProcessEnv = process.env, cwd: string = process.cwd()) {
+  // An empty variable means "not set": `FOO= npm run up` must not be an error of type.
+  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''));
+  const parsed = environment.safeParse(given);
+  if (!parsed.success) {
+    const lines = parsed.error.issues.map((issue) => `  ${issue.path.join('.')}: ${issue.message}`);
+    throw new Error(`Bad configuration:\n${lines.join('\n')}`);
+  }
+  const values = parsed.data;
+  const dataDir = resolve(cwd, values.BERTH_DATA_DIR);
+  return {
+    ...values,
+    BERTH_DATA_DIR: dataDir,
+    BERTH_TOOLS_DIR: resolve(cwd, values.BERTH_TOOLS_DIR),
+    BERTH_WORK_ROOT: resolve(values.BERTH_WORK_ROOT ?? `${dataDir}/work`),
+    BERTH_HOST_NAME: values.BERTH_HOST_NAME ?? hostname(),
+    CODER_ACCESS_URL: values.CODER_ACCESS_URL ?? `http://${values.CODER_HTTP_ADDRESS}`,
+  };
+}
+
+/** The worker's environment as Terraform may see it (spec/02 §3.1 "Base environment"); filtered by terraform/environment.ts. */
+export const workerEnvironment = (): NodeJS.ProcessEnv => process.env;
