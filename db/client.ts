@@ -1,0 +1,60 @@
+import { drizzle } from 'drizzle-orm/postgres-js';
+import type { PgDatabase } from 'drizzle-orm/pg-core';
+import type { PostgresJsQueryResultHKT } from 'drizzle-orm/postgres-js';
+import postgres from 'postgres';
+
+/** Pool or transaction: every query takes it first. */
+export type Db = PgDatabase<PostgresJsQueryResultHKT, Record<string, never>>;
+export type Sql = postgres.Sql;
+
+export interface Database {
+  readonly db: Db;
+  /** The driver itself, for LISTEN/NOTIFY and COPY only. */
+  readonly sql: Sql;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a pool of at most `max` connections. Statements are prepared once per connection. Statement timeout 60 s: a
+ * forgotten query must not hold a connection for ever (design §5 "reconcilers that eat the database").
+ */
+export function connect(url: string, options: { max: number; applicationName: string }): Database {
+  const sql = postgres(url, {
+    max: options.max,
+    idle_timeout: 60,
+    connect_timeout: 10,
+    max_lifetime: 60 * 60,
+    onnotice: () => undefined,
+    connection: { application_name: options.applicationName, TimeZone: 'UTC', statement_timeout: 60_000 },
+  });
+  return { db: drizzle(sql) as unknown as Db, sql, close: () => sql.end({ timeout: 5 }) };
+}
+
+/** SQLSTATE of a driver error, also when drizzle wrapped it; undefined for anything else. */
+export function sqlState(err: unknown): string | undefined {
+  for (let cause: unknown = err; cause instanceof Error; cause = cause.cause) {
+    if ('code' in cause && typeof cause.code === 'string' && /^[0-9A-Z]{5}$/.test(cause.code)) return cause.code;
+  }
+  return undefined;
+}
+
+/** Name of the violated constraint or index, when the error is such a violation. */
+export function violatedConstraint(err: unknown): string | undefined {
+  for (let cause: unknown = err; cause instanceof Error; cause = cause.cause) {
+    if ('constraint_name' in cause && typeof cause.constraint_name === 'string') return cause.constraint_name;
+  }
+  return undefined;
+}
+
+const serializationFailures = new Set(['40001', '40P01']);
+
+/** Runs `work` in one transaction; serialization failures and deadlocks are tried again, at most 5 times (spec/01 §0). */
+export async function transaction<T>(db: Db, work: (tx: Db) => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await db.transaction((tx) => work(tx as unknown as Db));
+    } catch (err) {
+      if (attempt >= 5 || !serializationFailures.has(sqlState(err) ?? '')) throw err;
+    }
+  }
+}
