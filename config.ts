@@ -1,5 +1,5 @@
-import { availableParallelism, hostname } from 'node:os';
-import { resolve } from 'node:path';
+import { availableParallelism, homedir, hostname } from 'node:os';
+import { join, resolve } from 'node:path';
 import { z } from 'zod';
 
 /**
@@ -62,7 +62,17 @@ const environment = z.object({
   /** Directory of everything that `npm run up` keeps: database, Temporal file, work roots, credentials. */
   BERTH_DATA_DIR: z.string().default('.berth'),
   BERTH_TOOLS_DIR: z.string().default('.tools'),
+  /** Tools that were built or downloaded once are shared by all clones of this user. */
+  BERTH_TOOLS_CACHE: z.string().optional(),
   BERTH_TERRAFORM_PATH: z.string().optional(),
+  /** Terraform CLI configuration file of every run; an inherited TF_CLI_CONFIG_FILE never applies. */
+  BERTH_TF_CLI_CONFIG: z.string().optional(),
+  /** Whether Terraform may fetch providers that the mirror lacks from their registries (spec/02 §5.2). */
+  BERTH_PROVIDER_NETWORK: flag(false),
+  /** Ports that `npm run up` prefers; a taken one is replaced by a free one. */
+  BERTH_PG_PORT: integer(5433, 1),
+  BERTH_TEMPORAL_PORT: integer(7233, 1),
+  BERTH_TEMPORAL_UI_PORT: integer(8233, 1),
   BERTH_WORK_ROOT: z.string().optional(),
   BERTH_HOST_NAME: z.string().optional(),
   BERTH_METRICS_ADDRESS: z.string().optional(),
@@ -93,6 +103,10 @@ const environment = z.object({
   BERTH_FIRST_USER_PASSWORD: z.string().optional(),
   BERTH_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   PATH: z.string().default(''),
+  HOME: z.string().default(''),
+  XDG_CACHE_HOME: z.string().optional(),
+  /** Set by CI systems to any text. */
+  CI: z.string().optional(),
 });
 
 export type Config = ReturnType<typeof loadConfig>;
@@ -108,10 +122,13 @@ export function loadConfig(env: NodeJS.ProcessEnv = process.env, cwd: string = p
   }
   const values = parsed.data;
   const dataDir = resolve(cwd, values.BERTH_DATA_DIR);
+  const home = values.HOME === '' ? homedir() : values.HOME;
   return {
     ...values,
     BERTH_DATA_DIR: dataDir,
     BERTH_TOOLS_DIR: resolve(cwd, values.BERTH_TOOLS_DIR),
+    BERTH_TOOLS_CACHE:
+      values.BERTH_TOOLS_CACHE ?? join(values.XDG_CACHE_HOME ?? join(home, '.cache'), 'berth', 'tools'),
     BERTH_WORK_ROOT: resolve(values.BERTH_WORK_ROOT ?? `${dataDir}/work`),
     BERTH_HOST_NAME: values.BERTH_HOST_NAME ?? hostname(),
     CODER_ACCESS_URL: values.CODER_ACCESS_URL ?? `http://${values.CODER_HTTP_ADDRESS}`,
