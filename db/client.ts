@@ -58,3 +58,22 @@ export async function transaction<T>(db: Db, work: (tx: Db) => Promise<T>): Prom
     }
   }
 }
+
+const connectionErrors = new Set([
+  'CONNECTION_CLOSED',
+  'CONNECTION_ENDED',
+  'CONNECTION_DESTROYED',
+  'CONNECT_TIMEOUT',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+]);
+
+/** The server is gone or going (SQLSTATE classes 57P and 08, or the driver says so): the same statement may work later. */
+export function isDatabaseAway(err: unknown): boolean {
+  const state = sqlState(err) ?? '';
+  if (state.startsWith('57P') || state.startsWith('08')) return true;
+  for (let cause: unknown = err; cause instanceof Error; cause = cause.cause)
+    if ('code' in cause && connectionErrors.has(String(cause.code))) return true;
+  return false;
+}

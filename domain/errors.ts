@@ -25,14 +25,15 @@ export const errorCodes = [
   'TERRAFORM_FAILED',
   'NOT_HERE',
   'LEASE_HELD',
+  'WORKER_STOPPED',
   'STATE_REJECTED',
 ] as const;
 export type ErrorCode = (typeof errorCodes)[number];
 
-/** Errors a retry cannot cure: never retried by a workflow. LEASE_HELD and UNAVAILABLE are the exceptions. */
-export const finalErrorCodes: readonly ErrorCode[] = errorCodes.filter(
-  (code) => code !== 'LEASE_HELD' && code !== 'UNAVAILABLE',
-);
+const passingErrorCodes: readonly ErrorCode[] = ['LEASE_HELD', 'WORKER_STOPPED', 'UNAVAILABLE'];
+
+/** Errors a retry cannot cure: never retried by a workflow. */
+export const finalErrorCodes: readonly ErrorCode[] = errorCodes.filter((code) => !passingErrorCodes.includes(code));
 
 export interface FieldError {
   field: string;

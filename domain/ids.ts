@@ -11,3 +11,8 @@ export const NIL_UUID = '00000000-0000-0000-0000-000000000000';
 
 const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 export const isUuid = (text: string): boolean => uuidPattern.test(text);
+
+/** Task queue of all workflows and of the control worker's activities. */
+export const CONTROL_TASK_QUEUE = 'control';
+/** Queue that only the workers of one host poll (design §2). */
+export const hostTaskQueue = (hostId: string): string => `host/${hostId}`;

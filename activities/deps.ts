@@ -1,0 +1,38 @@
+import type { TemporalStarter } from '../commands/temporal.ts';
+import type { Db } from '../db/client.ts';
+import type { ColumnCipher } from '../db/encryption.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { JobMetrics } from '../telemetry/metrics.ts';
+
+/** What a control worker's activities need. */
+export interface ControlDeps {
+  readonly db: Db;
+  readonly logger: Logger;
+  readonly temporal: TemporalStarter;
+  /** Whether Temporal still has an open workflow of this id. Rejects when the server cannot be asked. */
+  readonly isWorkflowOpen: (workflowId: string) => Promise<boolean>;
+}
+
+/** What a provisioner worker's activities need. */
+export interface ProvisionerDeps {
+  readonly db: Db;
+  readonly cipher: ColumnCipher;
+  readonly logger: Logger;
+  readonly metrics: JobMetrics;
+  readonly terraform: {
+    readonly path: string;
+    readonly version: string;
+    /** Terraform CLI configuration with the provider mirror. */
+    readonly cliConfigPath: string | undefined;
+    /** The worker's own environment; filtered before Terraform sees it (terraform/environment.ts). */
+    readonly workerEnvironment: NodeJS.ProcessEnv;
+  };
+  readonly accessUrl: string;
+  readonly workRoot: string;
+  readonly hostId: string;
+  readonly workerId: string;
+  /** How long a canceled Terraform may take before its group is killed (spec/02 §1.7). */
+  readonly forceCancelMs: number;
+  readonly externalAuthIds: readonly string[];
+  readonly maxTokenLifetimeMs: number;
+}

@@ -1,0 +1,161 @@
+import { randomUUID } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { eq, sql } from 'drizzle-orm';
+import type { Db } from '../db/client.ts';
+import { insertModules, insertProvisionedResources } from '../db/queries/provisioned-resources.ts';
+import { encodeState, getStartingState, setBuildState } from '../db/queries/workspace-build-states.ts';
+import { type BuildRun, findAiTaskBefore, finishBuildRow, getBuildRun } from '../db/queries/workspace-builds.ts';
+import { workspaces } from '../db/schema/workspaces.ts';
+import { DomainError } from '../domain/errors.ts';
+import type { ProvisionedResources } from '../domain/provisioned.ts';
+import { convertResources } from '../terraform/convert.ts';
+import { parseState } from '../terraform/state.ts';
+import { prepareBuildEnvironment } from './build-environment.ts';
+import { completeRun, persist } from './job-end.ts';
+import { extractSource, readModules, restorePins } from './job-directory.ts';
+import { type JobRun, RunFailed, assertRunning } from './job-run.ts';
+import { type StateVersion, watchState } from './state-watcher.ts';
+import { initialise, runTerraformCommand } from './terraform-command.ts';
+
+const applyStage = { start: 'Starting workspace', stop: 'Stopping workspace', delete: 'Destroying workspace' } as const;
+const nothing: ProvisionedResources = {
+  resources: [],
+  dailyCost: 0,
+  hasExternalAgent: false,
+  hasAiTask: false,
+  aiTaskAppId: null,
+  warnings: [],
+};
+
+interface AppliedState {
+  readonly bytes: Buffer;
+  readonly version: StateVersion;
+}
+
+/** One workspace build: state in, `terraform apply`, state out, rows. Source: spec/02 §3. */
+export async function runBuild(run: JobRun): Promise<void> {
+  const { deps, job, log } = run;
+  const found = await getBuildRun(deps.db, job.id);
+  if (found === undefined) throw new RunFailed('the build or its workspace is gone');
+  const { build, workspace } = found;
+  const input = await getStartingState(deps.db, deps.cipher, { workspaceId: workspace.id, buildNumber: build.number });
+  if (build.transition === 'delete' && isEmptyState(input?.bytes)) {
+    log.say('info', 'The workspace has no resources: there is nothing to destroy.');
+    return complete(run, found, undefined, nothing, []);
+  }
+  const { directory } = await extractSource(run);
+  await restorePins(run, directory, {
+    moduleFiles: found.template.disableModuleCache ? null : found.version.cachedModuleFiles,
+    lockFile: found.version.lockFile ?? '',
+  });
+  if (input !== undefined && input.bytes.length > 0)
+    await writeFile(join(directory, 'terraform.tfstate'), input.bytes, { mode: 0o600 });
+  const env = await prepareBuildEnvironment(run, found);
+  addStateSecrets(run, input?.bytes);
+  await initialise(run, directory, env);
+  const applied = await apply(run, found, { directory, env, input });
+  const bytes = applied?.bytes ?? input?.bytes;
+  const provisioned = build.transition === 'delete' ? nothing : convert(run, found, bytes);
+  for (const warning of provisioned.warnings) log.say('warn', warning);
+  await complete(run, found, applied, provisioned, build.transition === 'delete' ? [] : await readModules(directory));
+}
+
+export function isEmptyState(bytes: Buffer | undefined): boolean {
+  if (bytes === undefined || bytes.length === 0) return true;
+  const state = parseState(bytes);
+  return state !== null && state.instances.every((instance) => instance.mode !== 'managed');
+}
+
+/** Agent tokens and sensitive attributes of the state are masked in every later line. */
+function addStateSecrets(run: JobRun, bytes: Buffer | undefined): void {
+  const state = bytes === undefined ? null : parseState(bytes);
+  if (state !== null) run.redactor.add(state.sensitive);
+}
+
+/** Applies, and whatever happens keeps the newest state: half-made infrastructure exists as well. */
+async function apply(
+  run: JobRun,
+  found: BuildRun,
+  context: { directory: string; env: Record<string, string>; input: { bytes: Buffer; serial: number; lineage: string } | undefined },
+): Promise<AppliedState | undefined> {
+  const { build } = found;
+  const { directory, env } = context;
+  // A forgotten state (orphan) or none at all puts no condition on the lineage of what follows.
+  const input = context.input === undefined || context.input.lineage === '' ? undefined : context.input;
+  assertRunning(run);
+  run.log.stage(applyStage[build.transition]);
+  const watcher = watchState(run, { buildId: build.id, directory, input });
+  const args = ['apply', '-no-color', '-input=false', '-auto-approve', '-json'];
+  if (build.transition === 'delete') args.push('-destroy');
+  try {
+    await runTerraformCommand(run, { stage: 'apply', name: 'apply', args, cwd: directory, env });
+  } catch (err) {
+    const last = await watcher.finish();
+    if (last !== undefined) await persist(run, (db) => storeState(run, db, build.id, last));
+    throw err;
+  }
+  const applied = await watcher.finish();
+  addStateSecrets(run, applied?.bytes);
+  run.log.stage('Cleaning Up');
+  return applied;
+}
+
+async function storeState(run: JobRun, db: Db, buildId: string, applied: AppliedState): Promise<void> {
+  const state = await encodeState(run.deps.cipher, { buildId, bytes: applied.bytes, ...applied.version });
+  await setBuildState(db, { buildId, jobId: run.job.id, attempt: run.job.attempt, state });
+}
+
+function convert(run: JobRun, found: BuildRun, bytes: Buffer | undefined): ProvisionedResources {
+  const state = bytes === undefined ? null : parseState(bytes);
+  if (state === null) throw new DomainError('STATE_REJECTED', 'Terraform ended without a readable state');
+  if (found.version.references === null) throw new RunFailed('the template version was never imported');
+  return convertResources({ instances: state.instances, references: found.version.references, newId: randomUUID });
+}
+
+/** completeWorkspaceBuildJob of spec/02 §1.10: all or nothing, fenced. When it throws, the state is kept all the same. */
+async function complete(
+  run: JobRun,
+  found: BuildRun,
+  applied: AppliedState | undefined,
+  provisioned: ProvisionedResources,
+  modules: Parameters<typeof insertModules>[2],
+): Promise<void> {
+  const { build, workspace } = found;
+  const { deps, job } = run;
+  const now = new Date();
+  const target = { jobId: job.id, transition: build.transition, now };
+  const state =
+    applied === undefined
+      ? undefined
+      : await encodeState(deps.cipher, { buildId: build.id, bytes: applied.bytes, ...applied.version });
+  try {
+    await completeRun(run, {}, async (tx) => {
+      if (state !== undefined) await setBuildState(tx, { buildId: build.id, jobId: job.id, attempt: job.attempt, state });
+      await insertProvisionedResources(tx, deps.cipher, target, provisioned);
+      await insertModules(tx, target, modules);
+      await finishBuildRow(tx, build.id, await buildOutcome(tx, found, provisioned));
+      await tx
+        .update(workspaces)
+        .set({ updatedAt: sql`now()`, failedAt: null, ...(build.transition === 'delete' && { deleted: true }) })
+        .where(eq(workspaces.id, workspace.id));
+    });
+  } catch (err) {
+    if (applied !== undefined) await persist(run, (db) => storeState(run, db, build.id, applied));
+    throw err;
+  }
+}
+
+async function buildOutcome(tx: Db, found: BuildRun, provisioned: ProvisionedResources) {
+  const { build, workspace } = found;
+  const inherited = build.transition === 'stop' ? await findAiTaskBefore(tx, workspace.id, build.number) : undefined;
+  // A deadline follows from the workspace's own time to live; template requirements come with the lifecycle rules.
+  const runs = build.transition === 'start' && workspace.ttlMs !== null && !found.owner.isSystem;
+  return {
+    dailyCost: provisioned.dailyCost,
+    hasExternalAgent: provisioned.hasExternalAgent,
+    hasAiTask: inherited?.hasAiTask ?? provisioned.hasAiTask,
+    aiTaskAppId: inherited?.aiTaskAppId ?? provisioned.aiTaskAppId,
+    deadline: runs ? sql`now() + ${workspace.ttlMs} * interval '1 millisecond'` : null,
+  };
+}

@@ -1,0 +1,56 @@
+import { randomUUID } from 'node:crypto';
+import { insertModules, insertProvisionedResources } from '../db/queries/provisioned-resources.ts';
+import { readVariableValue } from '../db/queries/template-imports.ts';
+import { getDryRunVersion } from '../db/queries/template-versions.ts';
+import { listVersionVariables } from '../db/queries/workspace-builds.ts';
+import { convertResources } from '../terraform/convert.ts';
+import { baseEnvironment, dryRunEnvironment } from '../terraform/environment.ts';
+import { planInstances } from '../terraform/plan.ts';
+import { completeRun } from './job-end.ts';
+import { extractSource, readModules, restorePins } from './job-directory.ts';
+import { type JobRun, RunFailed } from './job-run.ts';
+import { plan } from './run-import.ts';
+import { initialise } from './terraform-command.ts';
+
+/** Plans a version for the given parameters: resources and modules, no state, no apply. Source: spec/02 §3.3. */
+export async function runDryRun(run: JobRun): Promise<void> {
+  const { deps, job, log } = run;
+  const versionId = job.input.template_version_id ?? '';
+  const version = await getDryRunVersion(deps.db, versionId, job.initiatorId);
+  if (version === undefined || version.references === null) throw new RunFailed('the template version was never imported');
+  const { directory } = await extractSource(run);
+  await restorePins(run, directory, { moduleFiles: version.cachedModuleFiles, lockFile: version.lockFile ?? '' });
+  const variables = (await listVersionVariables(deps.db, versionId)).map((row) => ({
+    ...row,
+    value: readVariableValue(deps.cipher, versionId, row),
+  }));
+  run.redactor.add(variables.filter((row) => row.sensitive).map((row) => row.value));
+  const env = {
+    ...baseEnvironment(deps.terraform.workerEnvironment, deps.terraform.cliConfigPath).env,
+    ...dryRunEnvironment({
+      accessUrl: deps.accessUrl,
+      workspaceName: job.input.workspace_name ?? 'dryrun',
+      owner: { id: randomUUID(), username: version.initiatorUsername },
+      workspaceId: randomUUID(),
+      parameters: job.input.rich_parameter_values ?? [],
+      variables,
+      agentScripts: {},
+    }),
+  };
+  await initialise(run, directory, env);
+  log.stage('Detecting persistent resources');
+  const json = await plan(run, directory, env, 'start');
+  const provisioned = convertResources({
+    instances: planInstances(json),
+    references: version.references,
+    newId: randomUUID,
+  });
+  for (const warning of provisioned.warnings) log.say('warn', warning);
+  const target = { jobId: job.id, transition: 'start' as const, now: new Date() };
+  const modules = await readModules(directory);
+  log.stage('Cleaning Up');
+  await completeRun(run, {}, async (tx) => {
+    await insertProvisionedResources(tx, deps.cipher, target, provisioned);
+    await insertModules(tx, target, modules);
+  });
+}

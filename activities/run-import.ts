@@ -1,0 +1,149 @@
+import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ProvisionedResources } from '../domain/provisioned.ts';
+import { insertModules, insertProvisionedResources } from '../db/queries/provisioned-resources.ts';
+import {
+  type ResolvedVariable,
+  getImportVersion,
+  insertImportResult,
+  readVariableValue,
+  storeParsedSource,
+  storeSystemFile,
+} from '../db/queries/template-imports.ts';
+import { listVersionVariables } from '../db/queries/workspace-builds.ts';
+import { transaction } from '../db/client.ts';
+import { listTemplateFiles, packModules } from '../terraform/archive.ts';
+import { convertResources } from '../terraform/convert.ts';
+import { baseEnvironment, importEnvironment } from '../terraform/environment.ts';
+import { filterPlanForCache } from '../terraform/plan-cache.ts';
+import { type PlanJson, planInstances, readReferences } from '../terraform/plan.ts';
+import { readTemplateDefinition } from '../terraform/template-definition.ts';
+import { findBackend, readVariables } from '../terraform/variables.ts';
+import { completeRun } from './job-end.ts';
+import { extractSource, readModules } from './job-directory.ts';
+import { type JobRun, RunFailed } from './job-run.ts';
+import { initialise, readTerraform, runTerraformCommand } from './terraform-command.ts';
+
+/** Import of a template version. Source: spec/02 §2.1. */
+export async function runImport(run: JobRun): Promise<void> {
+  const { deps, job, log } = run;
+  const version = await getImportVersion(deps.db, job.input.template_version_id ?? '');
+  if (version === undefined) throw new RunFailed('the template version is gone');
+  const { directory, archive } = await extractSource(run);
+
+  log.stage('Parsing template parameters');
+  const source = await listTemplateFiles(archive);
+  const variables = await resolveVariables(run, version, readVariables(source));
+  await transaction(deps.db, (tx) =>
+    storeParsedSource(tx, deps.cipher, version.id, { readme: findReadme(source), variables }),
+  );
+  assertVariables(variables);
+  const backend = findBackend(source);
+  if (backend !== null)
+    throw new RunFailed(`The template configures the backend "${backend}". State is kept by the control plane: remove the block.`);
+
+  const { env: base, inheritedTerraformVariables } = baseEnvironment(deps.terraform.workerEnvironment, deps.terraform.cliConfigPath);
+  for (const name of inheritedTerraformVariables) log.say('warn', `The worker's environment sets ${name}; Terraform uses it.`);
+  const environment = (transition: 'start' | 'stop') => ({
+    ...base,
+    ...importEnvironment({ accessUrl: deps.accessUrl, transition, variables, agentScripts: {} }),
+  });
+  await initialise(run, directory, environment('start'));
+  log.stage('Detecting persistent resources');
+  const start = await plan(run, directory, environment('start'), 'start');
+  const dot = await readTerraform(run, { name: 'graph', args: ['graph'], cwd: directory, env: environment('start') });
+  log.stage('Detecting ephemeral resources');
+  const stop = await plan(run, directory, environment('stop'), 'stop');
+
+  const definition = readTemplateDefinition(start);
+  const references = readReferences(start, dot);
+  const convert = (json: PlanJson): ProvisionedResources =>
+    convertResources({ instances: planInstances(json), references, newId: randomUUID });
+  const resources = { start: convert(start), stop: convert(stop) };
+  for (const warning of new Set([...definition.warnings, ...resources.start.warnings])) log.say('warn', warning);
+  const modules = await readModules(directory);
+  const cachedModuleFiles = await storeModules(run, directory);
+  log.stage('Cleaning Up');
+
+  const unknown = definition.externalAuthProviders.filter((provider) => !deps.externalAuthIds.includes(provider.id));
+  const end =
+    unknown.length === 0
+      ? {}
+      : { error: `The deployment has no external auth provider with id ${unknown.map((p) => `"${p.id}"`).join(', ')}.` };
+  const lockFile = await readFile(join(directory, '.terraform.lock.hcl'), 'utf8').catch(() => '');
+  const now = new Date();
+  await completeRun(run, end, async (tx) => {
+    for (const transition of ['start', 'stop'] as const) {
+      const target = { jobId: job.id, transition, now };
+      await insertProvisionedResources(tx, deps.cipher, target, resources[transition]);
+      await insertModules(tx, target, modules);
+    }
+    await insertImportResult(tx, version.id, {
+      definition,
+      hasAiTask: resources.start.hasAiTask,
+      hasExternalAgent: resources.start.hasExternalAgent,
+      cachedPlan: filterPlanForCache(start),
+      references,
+      cachedModuleFiles,
+      lockFile,
+      terraformVersion: deps.terraform.version,
+      now,
+    });
+  });
+}
+
+/** Plans and reads the plan back. The plan file holds secrets: it goes with the directory. */
+export async function plan(
+  run: JobRun,
+  cwd: string,
+  env: Record<string, string>,
+  transition: 'start' | 'stop',
+): Promise<PlanJson> {
+  const file = `${transition}.tfplan`;
+  const args = ['plan', '-no-color', '-input=false', '-json', '-refresh=true', `-out=${file}`];
+  await runTerraformCommand(run, { stage: 'plan', name: `plan-${transition}`, args, cwd, env });
+  const text = await readTerraform(run, { name: `show-${transition}`, args: ['show', '-json', file], cwd, env });
+  return JSON.parse(text) as PlanJson;
+}
+
+/** Request value → value in the template's active version → default (spec/02 §2.4). */
+async function resolveVariables(
+  run: JobRun,
+  version: { id: string; activeVersionId: string | null },
+  declared: ReturnType<typeof readVariables>,
+): Promise<ResolvedVariable[]> {
+  const { db, cipher } = run.deps;
+  const values = async (versionId: string) =>
+    new Map((await listVersionVariables(db, versionId)).map((row) => [row.name, readVariableValue(cipher, versionId, row)]));
+  const requested = await values(version.id);
+  const inherited =
+    version.activeVersionId === null ? new Map<string, string>() : await values(version.activeVersionId);
+  const resolved = declared.map((variable) => ({
+    ...variable,
+    value: requested.get(variable.name) || inherited.get(variable.name) || (variable.defaultValue ?? ''),
+  }));
+  run.redactor.add(resolved.filter((variable) => variable.sensitive).map((variable) => variable.value));
+  return resolved;
+}
+
+function assertVariables(variables: readonly ResolvedVariable[]): void {
+  const missing = variables.filter((variable) => variable.defaultValue === null && variable.value === '');
+  if (missing.length > 0)
+    throw new RunFailed(
+      `The template needs values for these variables: ${missing.map((variable) => variable.name).join(', ')}`,
+      'REQUIRED_TEMPLATE_VARIABLES',
+    );
+}
+
+function findReadme(source: ReadonlyMap<string, string>): string {
+  const name = [...source.keys()].find((path) => path.toLowerCase() === 'readme.md');
+  return name === undefined ? '' : (source.get(name) ?? '');
+}
+
+async function storeModules(run: JobRun, directory: string): Promise<string | null> {
+  const { archive, skipped } = await packModules(directory);
+  for (const key of skipped)
+    run.log.say('warn', `Module ${key} does not fit into the module archive (20 MiB): builds download it.`);
+  return archive === null ? null : storeSystemFile(run.deps.db, archive);
+}

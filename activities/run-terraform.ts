@@ -1,0 +1,132 @@
+import { CancelledFailure, Context, ApplicationFailure } from '@temporalio/activity';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DomainError } from '../domain/errors.ts';
+import type { JobOutcome } from '../workflows/run-job.ts';
+import { isDatabaseAway, transaction } from '../db/client.ts';
+import { findJob, takeJob, upsertTimings } from '../db/queries/provisioner-jobs.ts';
+import { createRedactor } from '../terraform/secrets.ts';
+import type { ProvisionerDeps } from './deps.ts';
+import { type StopReason, startJobLease } from './job-lease.ts';
+import { createJobLog } from './job-log.ts';
+import { type JobRun, RunFailed, RunStopped } from './job-run.ts';
+import { killLeftovers, salvageState } from './leftovers.ts';
+import { endCanceled, endFailed, requestCancel } from './job-end.ts';
+import { runBuild } from './run-build.ts';
+import { runDryRun } from './run-dry-run.ts';
+import { runImport } from './run-import.ts';
+
+/**
+ * The one remote activity of every job: takes it, runs Terraform, completes it. Every write is fenced by the attempt number,
+ * so a run that lost its lease changes nothing any more. Source: design §1, spec/02 §1.9, §5.8.
+ */
+export const createTerraformActivities = (deps: ProvisionerDeps) => ({
+  async runTerraform({ jobId }: { jobId: string }): Promise<JobOutcome> {
+    const job = await takeOrUnavailable(deps, jobId);
+    if (job === undefined) return outcomeWithoutRun(deps, jobId);
+    if (job.attempt === 1) deps.metrics.observeQueueWait(job);
+    const stop = new AbortController();
+    const halt = (reason: StopReason) => stop.abort(reason);
+    const redactor = createRedactor([]);
+    const { id, attempt, logsLength: length, logsOverflowed: overflowed } = job;
+    const onFenced = () => halt('fenced');
+    const run: JobRun = {
+      deps,
+      job,
+      directory: join(deps.workRoot, jobId),
+      log: createJobLog({ db: deps.db, jobId: id, attempt, length, overflowed, redactor, onFenced }),
+      redactor,
+      stop: stop.signal,
+      timings: [],
+    };
+    if (job.canceledAt !== null) halt('canceled');
+    const lease = startJobLease({ db: deps.db, jobId, attempt, onStop: halt });
+    listenForCancel(deps, jobId, halt);
+    try {
+      const outcome = await perform(run);
+      // Only a finished job's directory may go: a run that was cut off leaves its newest state there (salvageState).
+      await rm(run.directory, { recursive: true, force: true }).catch(() => undefined);
+      return outcome;
+    } finally {
+      lease.stop();
+      await upsertTimings(deps.db, jobId, run.timings).catch((err: unknown) =>
+        deps.logger.warn({ err, job_id: jobId }, 'timings were not stored'),
+      );
+    }
+  },
+});
+
+async function takeOrUnavailable(deps: ProvisionerDeps, jobId: string) {
+  try {
+    return await transaction(deps.db, (tx) => takeJob(tx, { jobId, hostId: deps.hostId, workerId: deps.workerId }));
+  } catch (err) {
+    // Not ours to interpret: the database is away, the workflow waits and asks again.
+    throw ApplicationFailure.create({ message: 'the database did not answer the take', type: 'UNAVAILABLE', nonRetryable: true, cause: err as Error });
+  }
+}
+
+/** The job was not to be had: say why, in the words the workflow understands. */
+async function outcomeWithoutRun(deps: ProvisionerDeps, jobId: string): Promise<JobOutcome> {
+  const job = await findJob(deps.db, jobId);
+  if (job === undefined) throw ApplicationFailure.nonRetryable(`job ${jobId} does not exist`, 'NOT_FOUND');
+  if (job.status === 'succeeded' || job.status === 'failed' || job.status === 'canceled') return job.status;
+  throw ApplicationFailure.nonRetryable('another host holds the lease of this job', 'LEASE_HELD');
+}
+
+/** The row is the command; Temporal's cancel is only the fast way (spec/02 §1.7). */
+function listenForCancel(deps: ProvisionerDeps, jobId: string, halt: (reason: StopReason) => void): void {
+  Context.current().cancelled.catch((err: unknown) => {
+    if (!(err instanceof CancelledFailure)) return;
+    if (err.message === 'WORKER_SHUTDOWN') return halt('worker-stopped');
+    if (err.message !== 'CANCELLED') return halt('fenced');
+    // An operator may have canceled in the Temporal UI, where no row was written.
+    void requestCancel(deps.db, jobId).then(
+      () => halt('canceled'),
+      () => halt('canceled'),
+    );
+  });
+}
+
+async function perform(run: JobRun): Promise<JobOutcome> {
+  const { deps, job, log } = run;
+  try {
+    // Left by an attempt whose worker died: its Terraform must not go on beside ours, its newest state must not be lost.
+    await killLeftovers(join(run.directory, 'runs'));
+    await salvageState(run);
+    await rm(run.directory, { recursive: true, force: true });
+    await mkdir(join(run.directory, 'runs'), { recursive: true, mode: 0o700 });
+    log.stage('Setting up');
+    switch (job.type) {
+      case 'workspace_build':
+        await runBuild(run);
+        break;
+      case 'template_version_import':
+        await runImport(run);
+        break;
+      case 'template_version_dry_run':
+        await runDryRun(run);
+        break;
+    }
+    return 'succeeded';
+  } catch (err) {
+    return endOfRun(run, err);
+  }
+}
+
+/** Turns whatever ended the run early into the job's final row, or into a failure after which another run goes on. */
+async function endOfRun(run: JobRun, err: unknown): Promise<JobOutcome> {
+  const { deps, job, log } = run;
+  if (err instanceof RunStopped) {
+    if (err.reason === 'canceled') return endCanceled(run);
+    const type = err.reason === 'worker-stopped' ? 'WORKER_STOPPED' : 'LEASE_HELD';
+    throw ApplicationFailure.nonRetryable(err.message, type);
+  }
+  if (err instanceof RunFailed) return endFailed(run, err.message, err.code);
+  if (err instanceof DomainError) return endFailed(run, [err.message, err.detail].filter(Boolean).join(': '), err.code);
+  if (isDatabaseAway(err)) {
+    throw ApplicationFailure.create({ message: 'the database went away during the run', type: 'UNAVAILABLE', nonRetryable: true, cause: err as Error });
+  }
+  deps.logger.error({ err, job_id: job.id }, 'a run failed for a reason of ours');
+  log.say('error', `Internal error: ${err instanceof Error ? err.message : String(err)}`);
+  return endFailed(run, `internal error: ${err instanceof Error ? err.message : String(err)}`);
+}

@@ -1,0 +1,96 @@
+import { Client, Connection, WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from '@temporalio/client';
+import type { ConnectionOptions } from '@temporalio/client';
+import { TypedSearchAttributes, defineSearchAttributeKey } from '@temporalio/common';
+import { readFileSync } from 'node:fs';
+import type { Config } from '../config.ts';
+import type { WorkflowSearchAttributes } from '../domain/search-attributes.ts';
+import { CONTROL_TASK_QUEUE } from '../domain/ids.ts';
+
+/** One workflow start. The workflow id makes it idempotent: a second start of the same id changes nothing. */
+export interface WorkflowStart {
+  readonly workflowType: string;
+  readonly workflowId: string;
+  /** One object; ids and short names only (spec/07 §10.2). */
+  readonly input: object;
+  /** Temporal priority key, 1 = first. */
+  readonly priority: number;
+  /** One line for the Temporal Web UI. */
+  readonly summary: string;
+  readonly searchAttributes: WorkflowSearchAttributes;
+}
+
+/** What commands need of Temporal: small, so that tests can record it. */
+export interface TemporalStarter {
+  /** Resolves when the workflow exists, whoever started it; rejects when the server could not be reached within 1 s. */
+  start(start: WorkflowStart): Promise<void>;
+  /** Asks for cancellation; a workflow that is closed or unknown is fine. */
+  cancel(workflowId: string): Promise<void>;
+  /** Whether the server answers. */
+  isReachable(): Promise<boolean>;
+}
+
+/** How long a request waits for Temporal before it leaves the start to the sweep (design §1). */
+const startDeadlineMs = 1000;
+
+export function connectionOptions(config: Config): ConnectionOptions & { address: string } {
+  const read = (path: string | undefined) => (path === undefined ? undefined : readFileSync(path));
+  const crt = read(config.TEMPORAL_TLS_CERT_PATH);
+  const key = read(config.TEMPORAL_TLS_KEY_PATH);
+  const ca = read(config.TEMPORAL_TLS_CA_PATH);
+  const tls = {
+    ...(crt !== undefined && key !== undefined && { clientCertPair: { crt, key } }),
+    ...(ca !== undefined && { serverRootCACertificate: ca }),
+  };
+  return {
+    address: config.TEMPORAL_ADDRESS ?? '127.0.0.1:7233',
+    ...(Object.keys(tls).length > 0 && { tls }),
+    ...(config.TEMPORAL_API_KEY !== undefined && { apiKey: config.TEMPORAL_API_KEY }),
+  };
+}
+
+/** A client that connects on first use, so that an API replica starts and serves reads while Temporal is down. */
+export function lazyClient(config: Config): Client {
+  return new Client({ connection: Connection.lazy(connectionOptions(config)), namespace: config.TEMPORAL_NAMESPACE });
+}
+
+const typedAttributes = (attributes: WorkflowSearchAttributes) =>
+  new TypedSearchAttributes(
+    Object.entries(attributes).map(([name, value]) => ({ key: defineSearchAttributeKey(name, 'KEYWORD'), value })),
+  );
+
+export function createTemporalStarter(client: Client): TemporalStarter {
+  return {
+    async start(start) {
+      try {
+        await client.withDeadline(Date.now() + startDeadlineMs, () =>
+          client.workflow.start(start.workflowType, {
+            workflowId: start.workflowId,
+            taskQueue: CONTROL_TASK_QUEUE,
+            args: [start.input],
+            workflowIdReusePolicy: 'REJECT_DUPLICATE',
+            staticSummary: start.summary,
+            priority: { priorityKey: start.priority },
+            typedSearchAttributes: typedAttributes(start.searchAttributes),
+          }),
+        );
+      } catch (err) {
+        if (!(err instanceof WorkflowExecutionAlreadyStartedError)) throw err;
+      }
+    },
+    async cancel(workflowId) {
+      try {
+        await client.withDeadline(Date.now() + startDeadlineMs, () => client.workflow.getHandle(workflowId).cancel());
+      } catch (err) {
+        if (!(err instanceof WorkflowNotFoundError)) throw err;
+      }
+    },
+    async isReachable() {
+      try {
+        await client.withDeadline(Date.now() + startDeadlineMs, () => client.workflowService.getSystemInfo({}));
+        return true;
+      } catch {
+        return false;
+      }
+    },
+  };
+}

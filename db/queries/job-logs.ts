@@ -1,0 +1,76 @@
+import { and, asc, eq, gt, lt, sql } from 'drizzle-orm';
+import type { JobLogLine } from '../../domain/provisioned.ts';
+import type { Db } from '../client.ts';
+import { jobLogsChannel } from '../notifications.ts';
+import { provisionerJobLogs } from '../schema/provisioner-jobs.ts';
+
+/**
+ * Writes one batch and moves the fenced counters in one statement, then tells followers. `length` and `overflowed` are the
+ * totals after this batch (domain/job-logs.ts). false = the attempt is fenced and nothing was written.
+ */
+export async function appendJobLogs(
+  db: Db,
+  input: {
+    jobId: string;
+    attempt: number;
+    lines: readonly JobLogLine[];
+    length: number;
+    overflowed: boolean;
+    logOffset: number;
+  },
+): Promise<boolean> {
+  const rows = JSON.stringify(
+    input.lines.map((line) => ({
+      created_at: line.createdAt.toISOString(),
+      source: line.source,
+      level: line.level,
+      stage: line.stage.slice(0, 128),
+      output: line.output,
+    })),
+  );
+  const result = await db.execute<{ fenced: number }>(sql`
+    with fenced as (
+      update provisioner_jobs
+      set logs_length = ${input.length}, logs_overflowed = ${input.overflowed}, log_offset = ${input.logOffset}, updated_at = now()
+      where id = ${input.jobId} and attempt = ${input.attempt} and completed_at is null
+      returning id
+    ), inserted as (
+      insert into provisioner_job_logs (job_id, created_at, source, level, stage, output)
+      select fenced.id, line.created_at, line.source::log_source, line.level::log_level, line.stage, line.output
+      from fenced, rows from (jsonb_to_recordset(${rows}::text::jsonb)
+        as (created_at timestamptz, source text, level text, stage text, output text)) with ordinality
+        as line(created_at, source, level, stage, output, position)
+      order by line.position
+      returning id
+    )
+    select (select count(*)::int from fenced) as fenced,
+      (select pg_notify(${jobLogsChannel}, ${input.jobId}) from inserted limit 1)`);
+  return (result[0]?.fenced ?? 0) > 0;
+}
+
+/** Rows of a job in order, `after` and `before` exclusive. */
+export async function listJobLogs(
+  db: Db,
+  input: { jobId: string; after?: number | undefined; before?: number | undefined; limit?: number },
+) {
+  return db
+    .select({
+      id: provisionerJobLogs.id,
+      createdAt: provisionerJobLogs.createdAt,
+      source: provisionerJobLogs.source,
+      level: provisionerJobLogs.level,
+      stage: provisionerJobLogs.stage,
+      output: provisionerJobLogs.output,
+    })
+    .from(provisionerJobLogs)
+    .where(
+      and(
+        eq(provisionerJobLogs.jobId, input.jobId),
+        input.after === undefined ? undefined : gt(provisionerJobLogs.id, input.after),
+        input.before === undefined ? undefined : lt(provisionerJobLogs.id, input.before),
+      ),
+    )
+    .orderBy(asc(provisionerJobLogs.id))
+    .limit(input.limit ?? 20_000);
+}
+export type JobLogRow = Awaited<ReturnType<typeof listJobLogs>>[number];

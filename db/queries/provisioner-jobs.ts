@@ -1,0 +1,263 @@
+import { and, eq, inArray, isNotNull, isNull, lt, sql } from 'drizzle-orm';
+import { lease } from '../../domain/jobs.ts';
+import type { JobTiming } from '../../domain/provisioned.ts';
+import type { Db } from '../client.ts';
+import { type JobInput, provisionerJobTimings, provisionerJobs } from '../schema/provisioner-jobs.ts';
+
+const seconds = (ms: number) => sql.raw(`interval '${ms / 1000} seconds'`);
+
+export interface NewJob {
+  id: string;
+  organizationId: string;
+  initiatorId: string;
+  type: 'template_version_import' | 'workspace_build' | 'template_version_dry_run';
+  input: JobInput;
+  fileId: string;
+  tags: Record<string, string>;
+  workflowId: string;
+  priority: number;
+}
+
+/** Inserts a `pending` job: the outbox entry of its workflow. Instants are the database's (spec/01 §0). */
+export async function insertJob(tx: Db, job: NewJob): Promise<{ createdAt: Date }> {
+  const [row] = await tx
+    .insert(provisionerJobs)
+    .values({ ...job, provisioner: 'terraform' })
+    .returning({ createdAt: provisionerJobs.createdAt });
+  return row!;
+}
+
+/** Remembers that the workflow exists, so that the sweep leaves the job alone. */
+export async function markWorkflowStarted(db: Db, jobId: string): Promise<void> {
+  await db
+    .update(provisionerJobs)
+    .set({ workflowStartedAt: sql`coalesce(workflow_started_at, now())` })
+    .where(eq(provisionerJobs.id, jobId));
+}
+
+const takenColumns = {
+  id: provisionerJobs.id,
+  type: provisionerJobs.type,
+  input: provisionerJobs.input,
+  fileId: provisionerJobs.fileId,
+  organizationId: provisionerJobs.organizationId,
+  initiatorId: provisionerJobs.initiatorId,
+  tags: provisionerJobs.tags,
+  attempt: provisionerJobs.attempt,
+  createdAt: provisionerJobs.createdAt,
+  startedAt: provisionerJobs.startedAt,
+  logsLength: provisionerJobs.logsLength,
+  logsOverflowed: provisionerJobs.logsOverflowed,
+};
+export type TakenJob = Awaited<ReturnType<typeof takeJob>>;
+
+/**
+ * The take (spec/02 §5.8): pending → running, or a lost run is continued. Attempt + 1 fences whoever ran it before.
+ * undefined = not to be had now: completed, canceled before it began, or leased to another host.
+ */
+export async function takeJob(tx: Db, input: { jobId: string; hostId: string; workerId: string }) {
+  const [row] = await tx
+    .update(provisionerJobs)
+    .set({
+      attempt: sql`attempt + 1`,
+      hostId: input.hostId,
+      workerId: input.workerId,
+      leaseUntil: sql`now() + ${seconds(lease.durationMs)}`,
+      startedAt: sql`coalesce(started_at, now())`,
+      workflowStartedAt: sql`coalesce(workflow_started_at, now())`,
+      updatedAt: sql`now()`,
+    })
+    .where(
+      and(
+        eq(provisionerJobs.id, input.jobId),
+        isNull(provisionerJobs.completedAt),
+        sql`(started_at is null and canceled_at is null
+          or started_at is not null and (host_id = ${input.hostId} or lease_until + ${seconds(lease.takeOverAfterMs)} < now()))`,
+      ),
+    )
+    .returning({ ...takenColumns, canceledAt: provisionerJobs.canceledAt });
+  return row;
+}
+
+/** Renews the lease and reads a cancel back. undefined = the attempt is fenced or the job is over. */
+export async function renewLease(db: Db, jobId: string, attempt: number): Promise<{ canceled: boolean } | undefined> {
+  const [row] = await db
+    .update(provisionerJobs)
+    .set({ leaseUntil: sql`now() + ${seconds(lease.durationMs)}` })
+    .where(mine(jobId, attempt))
+    .returning({ canceledAt: provisionerJobs.canceledAt });
+  return row === undefined ? undefined : { canceled: row.canceledAt !== null };
+}
+
+/** The fence: every write of a run carries it. */
+const mine = (jobId: string, attempt: number) =>
+  and(eq(provisionerJobs.id, jobId), eq(provisionerJobs.attempt, attempt), isNull(provisionerJobs.completedAt));
+
+/** Completes the attempt's job. false = fenced, nothing was written. */
+export async function completeJob(
+  tx: Db,
+  input: { jobId: string; attempt: number; error?: string; errorCode?: string },
+): Promise<boolean> {
+  const rows = await tx
+    .update(provisionerJobs)
+    .set({
+      completedAt: sql`now()`,
+      updatedAt: sql`now()`,
+      error: input.error === undefined || input.error === '' ? null : input.error,
+      errorCode: input.errorCode ?? null,
+      leaseUntil: null,
+    })
+    .where(mine(input.jobId, input.attempt))
+    .returning({ id: provisionerJobs.id });
+  return rows.length > 0;
+}
+
+/** Ends a job that no run can end any more, whatever its attempt. Idempotent; false = it was over already. */
+export async function endJob(tx: Db, input: { jobId: string; error?: string; errorCode?: string }): Promise<boolean> {
+  const rows = await tx
+    .update(provisionerJobs)
+    .set({
+      completedAt: sql`now()`,
+      updatedAt: sql`now()`,
+      attempt: sql`attempt + 1`,
+      error: input.error ?? null,
+      errorCode: input.errorCode ?? null,
+      leaseUntil: null,
+    })
+    .where(and(eq(provisionerJobs.id, input.jobId), isNull(provisionerJobs.completedAt)))
+    .returning({ id: provisionerJobs.id });
+  return rows.length > 0;
+}
+
+export async function findJob(db: Db, jobId: string) {
+  const [row] = await db
+    .select({
+      id: provisionerJobs.id,
+      status: provisionerJobs.jobStatus,
+      workflowId: provisionerJobs.workflowId,
+      startedAt: provisionerJobs.startedAt,
+      canceledAt: provisionerJobs.canceledAt,
+      completedAt: provisionerJobs.completedAt,
+      leaseUntil: provisionerJobs.leaseUntil,
+      type: provisionerJobs.type,
+      input: provisionerJobs.input,
+      tags: provisionerJobs.tags,
+      fileId: provisionerJobs.fileId,
+      organizationId: provisionerJobs.organizationId,
+      initiatorId: provisionerJobs.initiatorId,
+    })
+    .from(provisionerJobs)
+    .where(eq(provisionerJobs.id, jobId));
+  return row;
+}
+
+/** Locks the job's row and reads what a cancel has to decide on. */
+export async function lockJob(tx: Db, jobId: string) {
+  const [row] = await tx
+    .select({ status: provisionerJobs.jobStatus, workflowId: provisionerJobs.workflowId })
+    .from(provisionerJobs)
+    .where(eq(provisionerJobs.id, jobId))
+    .for('update');
+  return row;
+}
+
+/** Accepts a cancel under the row lock: a pending job is over at once, a running one is `canceling` (spec/02 §1.7). */
+export async function markCanceled(tx: Db, jobId: string, pending: boolean): Promise<void> {
+  await tx
+    .update(provisionerJobs)
+    .set({ canceledAt: sql`now()`, updatedAt: sql`now()`, ...(pending && { completedAt: sql`now()` }) })
+    .where(and(eq(provisionerJobs.id, jobId), isNull(provisionerJobs.completedAt)));
+}
+
+/** Timings of a run; a repeated attempt overwrites. Unreal instants never arrive here (terraform/output.ts). */
+export async function upsertTimings(db: Db, jobId: string, timings: readonly JobTiming[]): Promise<void> {
+  if (timings.length === 0) return;
+  const last = new Map(timings.map((timing) => [`${timing.stage}|${timing.resource}|${timing.action}`, timing]));
+  await db
+    .insert(provisionerJobTimings)
+    .values(
+      [...last.values()].map((timing) => ({
+        ...timing,
+        jobId,
+        endedAt: timing.endedAt < timing.startedAt ? timing.startedAt : timing.endedAt,
+      })),
+    )
+    .onConflictDoUpdate({
+      target: [
+        provisionerJobTimings.jobId,
+        provisionerJobTimings.stage,
+        provisionerJobTimings.resource,
+        provisionerJobTimings.action,
+      ],
+      set: { startedAt: sql`excluded.started_at`, endedAt: sql`excluded.ended_at`, source: sql`excluded.source` },
+    });
+}
+
+export async function listTimings(db: Db, jobId: string) {
+  return db
+    .select({
+      jobId: provisionerJobTimings.jobId,
+      startedAt: provisionerJobTimings.startedAt,
+      endedAt: provisionerJobTimings.endedAt,
+      stage: provisionerJobTimings.stage,
+      source: provisionerJobTimings.source,
+      action: provisionerJobTimings.action,
+      resource: provisionerJobTimings.resource,
+    })
+    .from(provisionerJobTimings)
+    .where(eq(provisionerJobTimings.jobId, jobId))
+    .orderBy(provisionerJobTimings.startedAt, provisionerJobTimings.resource);
+}
+
+const sweptColumns = {
+  id: provisionerJobs.id,
+  type: provisionerJobs.type,
+  input: provisionerJobs.input,
+  tags: provisionerJobs.tags,
+  priority: provisionerJobs.priority,
+  workflowId: provisionerJobs.workflowId,
+  startedAt: provisionerJobs.startedAt,
+};
+export type SweptJob = Awaited<ReturnType<typeof listUnstartedJobs>>[number];
+
+/** Pending jobs older than 5 s that have no workflow yet, oldest first. */
+export async function listUnstartedJobs(db: Db, limit: number) {
+  return db
+    .select(sweptColumns)
+    .from(provisionerJobs)
+    .where(
+      and(
+        isNull(provisionerJobs.workflowStartedAt),
+        isNull(provisionerJobs.completedAt),
+        lt(provisionerJobs.createdAt, sql`now() - interval '5 seconds'`),
+      ),
+    )
+    .orderBy(provisionerJobs.createdAt)
+    .limit(limit);
+}
+
+/** Jobs whose workflow may be gone: lease over by 5 min, or pending for 10 min although a workflow was started. */
+export async function listSuspectJobs(db: Db, limit: number) {
+  return db
+    .select(sweptColumns)
+    .from(provisionerJobs)
+    .where(
+      and(
+        isNull(provisionerJobs.completedAt),
+        isNotNull(provisionerJobs.workflowStartedAt),
+        sql`(started_at is not null and lease_until < now() - interval '5 minutes'
+          or started_at is null and workflow_started_at < now() - interval '10 minutes')`,
+      ),
+    )
+    .orderBy(provisionerJobs.createdAt)
+    .limit(limit);
+}
+
+/** Makes the sweep start these jobs' workflows again. */
+export async function forgetWorkflows(db: Db, jobIds: readonly string[]): Promise<void> {
+  if (jobIds.length === 0) return;
+  await db
+    .update(provisionerJobs)
+    .set({ workflowStartedAt: null })
+    .where(and(inArray(provisionerJobs.id, [...jobIds]), isNull(provisionerJobs.startedAt)));
+}

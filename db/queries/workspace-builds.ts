@@ -1,0 +1,211 @@
+import { type SQL, and, desc, eq, sql } from 'drizzle-orm';
+import type { Transition } from '../../domain/jobs.ts';
+import type { Db } from '../client.ts';
+import { provisionerJobs } from '../schema/provisioner-jobs.ts';
+import { templateVersionTerraformValues, templateVersionVariables, templateVersions, templates } from '../schema/templates.ts';
+import { gitsshkeys, organizationMembers, organizations, users } from '../schema/users.ts';
+import { workspaceBuildParameters, workspaceBuilds, workspaces } from '../schema/workspaces.ts';
+
+export interface NewBuild {
+  id: string;
+  workspaceId: string;
+  jobId: string;
+  templateVersionId: string;
+  transition: Transition;
+  reason: typeof workspaceBuilds.$inferInsert.reason;
+  initiatorId: string;
+  templateVersionPresetId: string | null;
+  prebuildStage: 'none' | 'create' | 'claim';
+  parameters: readonly { name: string; value: string }[];
+  now: Date;
+}
+
+/**
+ * Inserts the next build of a workspace whose row the caller has locked: number + 1, latest flag and pointer moved. The
+ * unique index on `active` refuses a second active build with SQLSTATE 23505, `workspace_builds_active_idx`.
+ */
+export async function insertBuild(tx: Db, build: NewBuild): Promise<{ buildNumber: number }> {
+  await tx
+    .update(workspaceBuilds)
+    .set({ isLatest: false })
+    .where(and(eq(workspaceBuilds.workspaceId, build.workspaceId), eq(workspaceBuilds.isLatest, true)));
+  const { parameters, now, ...columns } = build;
+  const [row] = await tx
+    .insert(workspaceBuilds)
+    .values({
+      ...columns,
+      createdAt: now,
+      updatedAt: now,
+      buildNumber: sql`(select coalesce(max(build_number), 0) + 1 from workspace_builds where workspace_id = ${build.workspaceId})`,
+    })
+    .returning({ buildNumber: workspaceBuilds.buildNumber });
+  if (parameters.length > 0)
+    await tx.insert(workspaceBuildParameters).values(parameters.map((p) => ({ ...p, workspaceBuildId: build.id })));
+  await tx.update(workspaces).set({ latestBuildId: build.id, updatedAt: now }).where(eq(workspaces.id, build.workspaceId));
+  return row!;
+}
+
+/** What the latest build of a workspace is, for the decisions of a new one. */
+export async function findLatestBuild(db: Db, workspaceId: string) {
+  const [row] = await db
+    .select({
+      id: workspaceBuilds.id,
+      buildNumber: workspaceBuilds.buildNumber,
+      transition: workspaceBuilds.transition,
+      templateVersionId: workspaceBuilds.templateVersionId,
+      templateVersionPresetId: workspaceBuilds.templateVersionPresetId,
+      jobId: workspaceBuilds.jobId,
+      jobStatus: provisionerJobs.jobStatus,
+      active: workspaceBuilds.active,
+      hasAiTask: workspaceBuilds.hasAiTask,
+      aiTaskAppId: workspaceBuilds.aiTaskAppId,
+    })
+    .from(workspaceBuilds)
+    .innerJoin(provisionerJobs, eq(provisionerJobs.id, workspaceBuilds.jobId))
+    .where(and(eq(workspaceBuilds.workspaceId, workspaceId), eq(workspaceBuilds.isLatest, true)));
+  return row;
+}
+
+export async function listBuildParameters(db: Db, buildId: string): Promise<{ name: string; value: string }[]> {
+  return db
+    .select({ name: workspaceBuildParameters.name, value: workspaceBuildParameters.value })
+    .from(workspaceBuildParameters)
+    .where(eq(workspaceBuildParameters.workspaceBuildId, buildId))
+    .orderBy(workspaceBuildParameters.name);
+}
+
+/** Build → its job and workspace. */
+export async function findBuild(db: Db, buildId: string) {
+  const [row] = await db
+    .select({
+      id: workspaceBuilds.id,
+      workspaceId: workspaceBuilds.workspaceId,
+      jobId: workspaceBuilds.jobId,
+      buildNumber: workspaceBuilds.buildNumber,
+      transition: workspaceBuilds.transition,
+      active: workspaceBuilds.active,
+      isLatest: workspaceBuilds.isLatest,
+    })
+    .from(workspaceBuilds)
+    .where(eq(workspaceBuilds.id, buildId));
+  return row;
+}
+
+/** Everything a run of a build needs except files, state and secrets: one statement. */
+export async function getBuildRun(db: Db, jobId: string) {
+  const [row] = await db
+    .select({
+      build: {
+        id: workspaceBuilds.id,
+        number: workspaceBuilds.buildNumber,
+        transition: workspaceBuilds.transition,
+        reason: workspaceBuilds.reason,
+        prebuildStage: workspaceBuilds.prebuildStage,
+        presetId: workspaceBuilds.templateVersionPresetId,
+      },
+      workspace: {
+        id: workspaces.id,
+        name: workspaces.name,
+        ownerId: workspaces.ownerId,
+        organizationId: workspaces.organizationId,
+        ttlMs: workspaces.ttlMs,
+      },
+      owner: {
+        id: users.id,
+        username: users.username,
+        name: users.name,
+        email: users.email,
+        loginType: users.loginType,
+        rbacRoles: users.rbacRoles,
+        isSystem: users.isSystem,
+        sshPublicKey: gitsshkeys.publicKey,
+        sshPrivateKey: gitsshkeys.privateKey,
+        organizationRoles: organizationMembers.roles,
+      },
+      organization: { id: organizations.id, name: organizations.name },
+      template: { id: templates.id, name: templates.name, disableModuleCache: templates.disableModuleCache },
+      version: {
+        id: templateVersions.id,
+        name: templateVersions.name,
+        jobId: templateVersions.jobId,
+        references: templateVersionTerraformValues.references,
+        cachedModuleFiles: templateVersionTerraformValues.cachedModuleFiles,
+        lockFile: templateVersionTerraformValues.lockFile,
+      },
+      groups: sql<string[]>`coalesce((
+        select array_agg(g.name order by g.name) from groups g
+        where g.organization_id = ${workspaces.organizationId}
+          and (g.id = g.organization_id or exists (select 1 from group_members m where m.group_id = g.id and m.user_id = ${workspaces.ownerId}))
+      ), '{}')`,
+    })
+    .from(workspaceBuilds)
+    .innerJoin(workspaces, eq(workspaces.id, workspaceBuilds.workspaceId))
+    .innerJoin(users, eq(users.id, workspaces.ownerId))
+    .innerJoin(organizations, eq(organizations.id, workspaces.organizationId))
+    .innerJoin(templates, eq(templates.id, workspaces.templateId))
+    .innerJoin(templateVersions, eq(templateVersions.id, workspaceBuilds.templateVersionId))
+    .leftJoin(templateVersionTerraformValues, eq(templateVersionTerraformValues.templateVersionId, templateVersions.id))
+    .leftJoin(gitsshkeys, eq(gitsshkeys.userId, users.id))
+    .leftJoin(
+      organizationMembers,
+      and(eq(organizationMembers.userId, users.id), eq(organizationMembers.organizationId, workspaces.organizationId)),
+    )
+    .where(eq(workspaceBuilds.jobId, jobId));
+  return row;
+}
+export type BuildRun = NonNullable<Awaited<ReturnType<typeof getBuildRun>>>;
+
+/** Parameters of the build below `buildNumber` (the previous one), for monotonic checks inside the provider. */
+export async function listPreviousParameters(db: Db, workspaceId: string, buildNumber: number) {
+  return db
+    .select({ name: workspaceBuildParameters.name, value: workspaceBuildParameters.value })
+    .from(workspaceBuildParameters)
+    .innerJoin(workspaceBuilds, eq(workspaceBuilds.id, workspaceBuildParameters.workspaceBuildId))
+    .where(and(eq(workspaceBuilds.workspaceId, workspaceId), eq(workspaceBuilds.buildNumber, buildNumber - 1)));
+}
+
+export async function listVersionVariables(db: Db, templateVersionId: string) {
+  return db
+    .select({
+      name: templateVersionVariables.name,
+      value: templateVersionVariables.value,
+      valueKeyId: templateVersionVariables.valueKeyId,
+      description: templateVersionVariables.description,
+      type: templateVersionVariables.type,
+      defaultValue: templateVersionVariables.defaultValue,
+      required: templateVersionVariables.required,
+      sensitive: templateVersionVariables.sensitive,
+    })
+    .from(templateVersionVariables)
+    .where(eq(templateVersionVariables.templateVersionId, templateVersionId))
+    .orderBy(templateVersionVariables.name);
+}
+
+/** Marks the build over (it may no longer be active) and writes what its run found. Part of the completion transaction. */
+export async function finishBuildRow(
+  tx: Db,
+  buildId: string,
+  outcome: {
+    dailyCost?: number;
+    hasAiTask?: boolean;
+    hasExternalAgent?: boolean;
+    aiTaskAppId?: string | null;
+    deadline?: SQL | null;
+  } = {},
+): Promise<void> {
+  await tx
+    .update(workspaceBuilds)
+    .set({ active: false, updatedAt: sql`now()`, ...outcome })
+    .where(eq(workspaceBuilds.id, buildId));
+}
+
+/** AI-task fields that a stop inherits from the build before it (spec/02 §2.8). */
+export async function findAiTaskBefore(tx: Db, workspaceId: string, buildNumber: number) {
+  const [row] = await tx
+    .select({ hasAiTask: workspaceBuilds.hasAiTask, aiTaskAppId: workspaceBuilds.aiTaskAppId })
+    .from(workspaceBuilds)
+    .where(and(eq(workspaceBuilds.workspaceId, workspaceId), sql`${workspaceBuilds.buildNumber} < ${buildNumber}`))
+    .orderBy(desc(workspaceBuilds.buildNumber))
+    .limit(1);
+  return row;
+}

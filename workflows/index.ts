@@ -1,0 +1,4 @@
+export { buildWorkspace } from './build-workspace.ts';
+export { dryRunTemplateVersion } from './dry-run-template-version.ts';
+export { importTemplateVersion } from './import-template-version.ts';
+export { sweepPendingJobs } from './sweep-pending-jobs.ts';
