@@ -88,9 +88,17 @@ export async function initializeCluster(
   if (account !== null) for (const path of [draft, passwordFile]) chownSync(path, account.uid, account.gid);
   try {
     const args = [
-      ...['-D', draft, '-U', superuser, '-A', 'scram-sha-256', '--pwfile', passwordFile, '-E', 'UTF8'],
+      `--pgdata=${draft}`,
+      `--username=${superuser}`,
+      `--pwfile=${passwordFile}`,
+      '--auth=scram-sha-256',
+      '--encoding=UTF8',
       // The same order and case rules on every machine, whatever locales it has.
-      ...['--locale-provider=builtin', '--builtin-locale=C.UTF-8', '--locale=C', '--no-sync', '--no-instructions'],
+      '--locale-provider=builtin',
+      '--builtin-locale=C.UTF-8',
+      '--locale=C',
+      '--no-sync',
+      '--no-instructions',
     ];
     const result = await run(join(native, 'bin', 'initdb'), args, {
       env: { LC_ALL: 'C', TZ: 'UTC' },

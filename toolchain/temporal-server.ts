@@ -47,7 +47,11 @@ export async function startTemporal(options: TemporalOptions): Promise<RunningTe
   const uiPort = preferredUiPort === null ? null : await freePort(preferredUiPort);
   if (dbFile !== null) mkdirSync(dirname(dbFile), { recursive: true });
   const args = [
-    ...['server', 'start-dev', '--ip', '127.0.0.1', '--port', String(port), '--log-level', 'warn'],
+    'server',
+    'start-dev',
+    '--ip=127.0.0.1',
+    `--port=${port}`,
+    '--log-level=warn',
     ...(namespace === 'default' ? [] : ['--namespace', namespace]),
     ...(uiPort === null ? ['--headless'] : ['--ui-port', String(uiPort)]),
     ...(dbFile === null ? [] : ['--db-filename', dbFile]),
@@ -59,7 +63,9 @@ export async function startTemporal(options: TemporalOptions): Promise<RunningTe
   ];
   // TEMPORAL_* settings of the caller (address, TLS, API key) are meant for clients of another server.
   const clean = Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('TEMPORAL_')));
-  const unit = await launch({ command: cli, args, env: clean, logFile, stopGraceMs: 10_000 });
+  // A server without a file has nothing to save: its orderly end would only take seconds.
+  const stopSignal = dbFile === null ? 'SIGKILL' : 'SIGTERM';
+  const unit = await launch({ command: cli, args, env: clean, logFile, stopSignal, stopGraceMs: 10_000 });
   const address = `127.0.0.1:${port}`;
   let ended = false;
   void unit.exited.then(() => (ended = true));
