@@ -2,7 +2,8 @@ import type { TemporalStarter } from '../commands/temporal.ts';
 import type { Db } from '../db/client.ts';
 import type { ColumnCipher } from '../db/encryption.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { JobMetrics } from '../telemetry/metrics.ts';
+import type { Slots } from './slots.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
 
 /** What a control worker's activities need. */
 export interface ControlDeps {
@@ -18,7 +19,8 @@ export interface ProvisionerDeps {
   readonly db: Db;
   readonly cipher: ColumnCipher;
   readonly logger: Logger;
-  readonly metrics: JobMetrics;
+  readonly metrics: Pick<Metrics, 'jobTaken'>;
+  readonly slots: Slots;
   readonly terraform: {
     readonly path: string;
     readonly version: string;

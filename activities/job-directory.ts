@@ -35,7 +35,8 @@ export async function restorePins(
   if (pins.lockFile !== '') await writeFile(join(directory, '.terraform.lock.hcl'), pins.lockFile);
   if (pins.moduleFiles === null) return;
   const archive = await readArchive(run.deps.db, pins.moduleFiles);
-  if (archive === undefined) run.log.say('warn', 'The cached modules are missing or damaged; they are downloaded again.');
+  if (archive === undefined)
+    run.log.say('warn', 'The cached modules are missing or damaged; they are downloaded again.');
   else await extractTar(archive, directory);
 }
 

@@ -35,7 +35,8 @@ export async function completeRun(
     await run.log.flush();
     await transaction(db, async (tx) => {
       await write(tx);
-      if (!(await completeJob(tx, { jobId: run.job.id, attempt: run.job.attempt, ...end }))) throw new RunStopped('fenced');
+      if (!(await completeJob(tx, { jobId: run.job.id, attempt: run.job.attempt, ...end })))
+        throw new RunStopped('fenced');
       await announceEnd(tx, run.job.id, run.job.input.workspace_build_id);
     });
   });
@@ -73,7 +74,10 @@ export async function closeBuild(tx: Db, buildId: string | undefined, started: b
   await finishBuildRow(tx, buildId);
   const build = await findBuild(tx, buildId);
   if (build !== undefined && build.isLatest && started && build.transition !== 'delete')
-    await tx.update(workspaces).set({ failedAt: sql`now()` }).where(eq(workspaces.id, build.workspaceId));
+    await tx
+      .update(workspaces)
+      .set({ failedAt: sql`now()` })
+      .where(eq(workspaces.id, build.workspaceId));
 }
 
 /** Writes the cancel that arrived by Temporal alone into the row, so that lease renewals and the status agree. */

@@ -44,3 +44,11 @@ export const stopReason = (run: Pick<JobRun, 'stop'>): StopReason => run.stop.re
 export function assertRunning(run: Pick<JobRun, 'stop'>): void {
   if (run.stop.aborted) throw new RunStopped(stopReason(run));
 }
+
+/** Queue wait, observed once, when the job is taken for the first time. Both instants are the database's (spec/02 §1.8). */
+export function observeQueueWait(run: JobRun, labels: { transition: string; buildReason: string }): void {
+  const { job, deps } = run;
+  if (job.attempt !== 1 || job.startedAt === null) return;
+  const waitSeconds = (job.startedAt.getTime() - job.createdAt.getTime()) / 1000;
+  deps.metrics.jobTaken({ provisionerType: 'terraform', jobType: job.type, ...labels }, waitSeconds);
+}

@@ -22,7 +22,12 @@ export async function salvageState(run: JobRun): Promise<void> {
     const bytes = await readFile(join(sourceDirectory(run), name)).catch(() => undefined);
     const parsed = bytes === undefined ? null : parseState(bytes);
     if (bytes === undefined || parsed === null) continue;
-    const state = await encodeState(run.deps.cipher, { buildId, bytes, serial: parsed.serial, lineage: parsed.lineage });
+    const state = await encodeState(run.deps.cipher, {
+      buildId,
+      bytes,
+      serial: parsed.serial,
+      lineage: parsed.lineage,
+    });
     await setBuildState(run.deps.db, { buildId, jobId: run.job.id, attempt: run.job.attempt, state });
   }
 }

@@ -14,7 +14,7 @@ import { parseState } from '../terraform/state.ts';
 import { prepareBuildEnvironment } from './build-environment.ts';
 import { completeRun, persist } from './job-end.ts';
 import { extractSource, readModules, restorePins } from './job-directory.ts';
-import { type JobRun, RunFailed, assertRunning } from './job-run.ts';
+import { type JobRun, RunFailed, assertRunning, observeQueueWait } from './job-run.ts';
 import { type StateVersion, watchState } from './state-watcher.ts';
 import { initialise, runTerraformCommand } from './terraform-command.ts';
 
@@ -39,6 +39,8 @@ export async function runBuild(run: JobRun): Promise<void> {
   const found = await getBuildRun(deps.db, job.id);
   if (found === undefined) throw new RunFailed('the build or its workspace is gone');
   const { build, workspace } = found;
+  const pool = found.owner.isSystem && build.prebuildStage === 'create';
+  observeQueueWait(run, { transition: build.transition, buildReason: pool ? 'prebuild' : build.reason });
   const input = await getStartingState(deps.db, deps.cipher, { workspaceId: workspace.id, buildNumber: build.number });
   if (build.transition === 'delete' && isEmptyState(input?.bytes)) {
     log.say('info', 'The workspace has no resources: there is nothing to destroy.');
@@ -77,7 +79,11 @@ function addStateSecrets(run: JobRun, bytes: Buffer | undefined): void {
 async function apply(
   run: JobRun,
   found: BuildRun,
-  context: { directory: string; env: Record<string, string>; input: { bytes: Buffer; serial: number; lineage: string } | undefined },
+  context: {
+    directory: string;
+    env: Record<string, string>;
+    input: { bytes: Buffer; serial: number; lineage: string } | undefined;
+  },
 ): Promise<AppliedState | undefined> {
   const { build } = found;
   const { directory, env } = context;
@@ -131,7 +137,8 @@ async function complete(
       : await encodeState(deps.cipher, { buildId: build.id, bytes: applied.bytes, ...applied.version });
   try {
     await completeRun(run, {}, async (tx) => {
-      if (state !== undefined) await setBuildState(tx, { buildId: build.id, jobId: job.id, attempt: job.attempt, state });
+      if (state !== undefined)
+        await setBuildState(tx, { buildId: build.id, jobId: job.id, attempt: job.attempt, state });
       await insertProvisionedResources(tx, deps.cipher, target, provisioned);
       await insertModules(tx, target, modules);
       await finishBuildRow(tx, build.id, await buildOutcome(tx, found, provisioned));

@@ -8,16 +8,18 @@ import { baseEnvironment, dryRunEnvironment } from '../terraform/environment.ts'
 import { planInstances } from '../terraform/plan.ts';
 import { completeRun } from './job-end.ts';
 import { extractSource, readModules, restorePins } from './job-directory.ts';
-import { type JobRun, RunFailed } from './job-run.ts';
+import { type JobRun, RunFailed, observeQueueWait } from './job-run.ts';
 import { plan } from './run-import.ts';
 import { initialise } from './terraform-command.ts';
 
 /** Plans a version for the given parameters: resources and modules, no state, no apply. Source: spec/02 §3.3. */
 export async function runDryRun(run: JobRun): Promise<void> {
   const { deps, job, log } = run;
+  observeQueueWait(run, { transition: '', buildReason: '' });
   const versionId = job.input.template_version_id ?? '';
   const version = await getDryRunVersion(deps.db, versionId, job.initiatorId);
-  if (version === undefined || version.references === null) throw new RunFailed('the template version was never imported');
+  if (version === undefined || version.references === null)
+    throw new RunFailed('the template version was never imported');
   const { directory } = await extractSource(run);
   await restorePins(run, directory, { moduleFiles: version.cachedModuleFiles, lockFile: version.lockFile ?? '' });
   const variables = (await listVersionVariables(deps.db, versionId)).map((row) => ({

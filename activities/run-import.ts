@@ -14,20 +14,22 @@ import {
 import { listVersionVariables } from '../db/queries/workspace-builds.ts';
 import { transaction } from '../db/client.ts';
 import { listTemplateFiles, packModules } from '../terraform/archive.ts';
+import type { JsonObject } from '../terraform/json.ts';
 import { convertResources } from '../terraform/convert.ts';
 import { baseEnvironment, importEnvironment } from '../terraform/environment.ts';
 import { filterPlanForCache } from '../terraform/plan-cache.ts';
-import { type PlanJson, planInstances, readReferences } from '../terraform/plan.ts';
+import { parsePlan, planInstances, planSecrets, readReferences } from '../terraform/plan.ts';
 import { readTemplateDefinition } from '../terraform/template-definition.ts';
 import { findBackend, readVariables } from '../terraform/variables.ts';
 import { completeRun } from './job-end.ts';
 import { extractSource, readModules } from './job-directory.ts';
-import { type JobRun, RunFailed } from './job-run.ts';
+import { type JobRun, RunFailed, observeQueueWait } from './job-run.ts';
 import { initialise, readTerraform, runTerraformCommand } from './terraform-command.ts';
 
 /** Import of a template version. Source: spec/02 §2.1. */
 export async function runImport(run: JobRun): Promise<void> {
   const { deps, job, log } = run;
+  observeQueueWait(run, { transition: '', buildReason: '' });
   const version = await getImportVersion(deps.db, job.input.template_version_id ?? '');
   if (version === undefined) throw new RunFailed('the template version is gone');
   const { directory, archive } = await extractSource(run);
@@ -41,10 +43,16 @@ export async function runImport(run: JobRun): Promise<void> {
   assertVariables(variables);
   const backend = findBackend(source);
   if (backend !== null)
-    throw new RunFailed(`The template configures the backend "${backend}". State is kept by the control plane: remove the block.`);
+    throw new RunFailed(
+      `The template configures the backend "${backend}". State is kept by the control plane: remove the block.`,
+    );
 
-  const { env: base, inheritedTerraformVariables } = baseEnvironment(deps.terraform.workerEnvironment, deps.terraform.cliConfigPath);
-  for (const name of inheritedTerraformVariables) log.say('warn', `The worker's environment sets ${name}; Terraform uses it.`);
+  const { env: base, inheritedTerraformVariables } = baseEnvironment(
+    deps.terraform.workerEnvironment,
+    deps.terraform.cliConfigPath,
+  );
+  for (const name of inheritedTerraformVariables)
+    log.say('warn', `The worker's environment sets ${name}; Terraform uses it.`);
   const environment = (transition: 'start' | 'stop') => ({
     ...base,
     ...importEnvironment({ accessUrl: deps.accessUrl, transition, variables, agentScripts: {} }),
@@ -58,7 +66,7 @@ export async function runImport(run: JobRun): Promise<void> {
 
   const definition = readTemplateDefinition(start);
   const references = readReferences(start, dot);
-  const convert = (json: PlanJson): ProvisionedResources =>
+  const convert = (json: JsonObject): ProvisionedResources =>
     convertResources({ instances: planInstances(json), references, newId: randomUUID });
   const resources = { start: convert(start), stop: convert(stop) };
   for (const warning of new Set([...definition.warnings, ...resources.start.warnings])) log.say('warn', warning);
@@ -70,7 +78,9 @@ export async function runImport(run: JobRun): Promise<void> {
   const end =
     unknown.length === 0
       ? {}
-      : { error: `The deployment has no external auth provider with id ${unknown.map((p) => `"${p.id}"`).join(', ')}.` };
+      : {
+          error: `The deployment has no external auth provider with id ${unknown.map((p) => `"${p.id}"`).join(', ')}.`,
+        };
   const lockFile = await readFile(join(directory, '.terraform.lock.hcl'), 'utf8').catch(() => '');
   const now = new Date();
   await completeRun(run, end, async (tx) => {
@@ -99,12 +109,14 @@ export async function plan(
   cwd: string,
   env: Record<string, string>,
   transition: 'start' | 'stop',
-): Promise<PlanJson> {
+): Promise<JsonObject> {
   const file = `${transition}.tfplan`;
   const args = ['plan', '-no-color', '-input=false', '-json', '-refresh=true', `-out=${file}`];
   await runTerraformCommand(run, { stage: 'plan', name: `plan-${transition}`, args, cwd, env });
   const text = await readTerraform(run, { name: `show-${transition}`, args: ['show', '-json', file], cwd, env });
-  return JSON.parse(text) as PlanJson;
+  const json = parsePlan(text);
+  run.redactor.add(planSecrets(json));
+  return json;
 }
 
 /** Request value → value in the template's active version → default (spec/02 §2.4). */
@@ -115,7 +127,9 @@ async function resolveVariables(
 ): Promise<ResolvedVariable[]> {
   const { db, cipher } = run.deps;
   const values = async (versionId: string) =>
-    new Map((await listVersionVariables(db, versionId)).map((row) => [row.name, readVariableValue(cipher, versionId, row)]));
+    new Map(
+      (await listVersionVariables(db, versionId)).map((row) => [row.name, readVariableValue(cipher, versionId, row)]),
+    );
   const requested = await values(version.id);
   const inherited =
     version.activeVersionId === null ? new Map<string, string>() : await values(version.activeVersionId);

@@ -2,6 +2,7 @@ import { CancelledFailure, Context, ApplicationFailure } from '@temporalio/activ
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError } from '../domain/errors.ts';
+import { lease } from '../domain/jobs.ts';
 import type { JobOutcome } from '../workflows/run-job.ts';
 import { isDatabaseAway, transaction } from '../db/client.ts';
 import { findJob, takeJob, upsertTimings } from '../db/queries/provisioner-jobs.ts';
@@ -22,46 +23,70 @@ import { runImport } from './run-import.ts';
  */
 export const createTerraformActivities = (deps: ProvisionerDeps) => ({
   async runTerraform({ jobId }: { jobId: string }): Promise<JobOutcome> {
-    const job = await takeOrUnavailable(deps, jobId);
-    if (job === undefined) return outcomeWithoutRun(deps, jobId);
-    if (job.attempt === 1) deps.metrics.observeQueueWait(job);
-    const stop = new AbortController();
-    const halt = (reason: StopReason) => stop.abort(reason);
-    const redactor = createRedactor([]);
-    const { id, attempt, logsLength: length, logsOverflowed: overflowed } = job;
-    const onFenced = () => halt('fenced');
-    const run: JobRun = {
-      deps,
-      job,
-      directory: join(deps.workRoot, jobId),
-      log: createJobLog({ db: deps.db, jobId: id, attempt, length, overflowed, redactor, onFenced }),
-      redactor,
-      stop: stop.signal,
-      timings: [],
-    };
-    if (job.canceledAt !== null) halt('canceled');
-    const lease = startJobLease({ db: deps.db, jobId, attempt, onStop: halt });
-    listenForCancel(deps, jobId, halt);
+    const release = await waitForSlot(deps);
     try {
-      const outcome = await perform(run);
-      // Only a finished job's directory may go: a run that was cut off leaves its newest state there (salvageState).
-      await rm(run.directory, { recursive: true, force: true }).catch(() => undefined);
-      return outcome;
+      return await takeAndRun(deps, jobId);
     } finally {
-      lease.stop();
-      await upsertTimings(deps.db, jobId, run.timings).catch((err: unknown) =>
-        deps.logger.warn({ err, job_id: jobId }, 'timings were not stored'),
-      );
+      release();
     }
   },
 });
+
+/** Until a slot is free the job stays `pending`; the heartbeats say that it is in good hands. */
+async function waitForSlot(deps: ProvisionerDeps): Promise<() => void> {
+  const { heartbeat, cancellationSignal } = Context.current();
+  const beat = setInterval(() => heartbeat(), lease.heartbeatEveryMs);
+  try {
+    return await deps.slots.acquire(cancellationSignal);
+  } finally {
+    clearInterval(beat);
+  }
+}
+
+async function takeAndRun(deps: ProvisionerDeps, jobId: string): Promise<JobOutcome> {
+  const job = await takeOrUnavailable(deps, jobId);
+  if (job === undefined) return outcomeWithoutRun(deps, jobId);
+  const stop = new AbortController();
+  const halt = (reason: StopReason) => stop.abort(reason);
+  const redactor = createRedactor([]);
+  const { id, attempt, logsLength: length, logsOverflowed: overflowed } = job;
+  const onFenced = () => halt('fenced');
+  const run: JobRun = {
+    deps,
+    job,
+    directory: join(deps.workRoot, jobId),
+    log: createJobLog({ db: deps.db, jobId: id, attempt, length, overflowed, redactor, onFenced }),
+    redactor,
+    stop: stop.signal,
+    timings: [],
+  };
+  if (job.canceledAt !== null) halt('canceled');
+  const jobLease = startJobLease({ db: deps.db, jobId, attempt, onStop: halt });
+  listenForCancel(deps, jobId, halt);
+  try {
+    const outcome = await perform(run);
+    // Only a finished job's directory may go: a run that was cut off leaves its newest state there (salvageState).
+    await rm(run.directory, { recursive: true, force: true }).catch(() => undefined);
+    return outcome;
+  } finally {
+    jobLease.stop();
+    await upsertTimings(deps.db, jobId, run.timings).catch((err: unknown) =>
+      deps.logger.warn({ err, job_id: jobId }, 'timings were not stored'),
+    );
+  }
+}
 
 async function takeOrUnavailable(deps: ProvisionerDeps, jobId: string) {
   try {
     return await transaction(deps.db, (tx) => takeJob(tx, { jobId, hostId: deps.hostId, workerId: deps.workerId }));
   } catch (err) {
     // Not ours to interpret: the database is away, the workflow waits and asks again.
-    throw ApplicationFailure.create({ message: 'the database did not answer the take', type: 'UNAVAILABLE', nonRetryable: true, cause: err as Error });
+    throw ApplicationFailure.create({
+      message: 'the database did not answer the take',
+      type: 'UNAVAILABLE',
+      nonRetryable: true,
+      cause: err as Error,
+    });
   }
 }
 
@@ -124,7 +149,12 @@ async function endOfRun(run: JobRun, err: unknown): Promise<JobOutcome> {
   if (err instanceof RunFailed) return endFailed(run, err.message, err.code);
   if (err instanceof DomainError) return endFailed(run, [err.message, err.detail].filter(Boolean).join(': '), err.code);
   if (isDatabaseAway(err)) {
-    throw ApplicationFailure.create({ message: 'the database went away during the run', type: 'UNAVAILABLE', nonRetryable: true, cause: err as Error });
+    throw ApplicationFailure.create({
+      message: 'the database went away during the run',
+      type: 'UNAVAILABLE',
+      nonRetryable: true,
+      cause: err as Error,
+    });
   }
   deps.logger.error({ err, job_id: job.id }, 'a run failed for a reason of ours');
   log.say('error', `Internal error: ${err instanceof Error ? err.message : String(err)}`);

@@ -22,7 +22,10 @@ export interface StateWatcher {
  * Persists `terraform.tfstate` while Terraform rewrites it after every finished resource: a lost host loses at most the calls
  * in flight. Torn files, lower serials and other lineages are never stored. Source: spec/02 §5.5.
  */
-export function watchState(run: JobRun, options: { buildId: string; directory: string; input: StateVersion | undefined }): StateWatcher {
+export function watchState(
+  run: JobRun,
+  options: { buildId: string; directory: string; input: StateVersion | undefined },
+): StateWatcher {
   const path = join(options.directory, 'terraform.tfstate');
   let newest: { bytes: Buffer; version: StateVersion } | undefined;
   let storedSerial = options.input?.serial ?? -1;
@@ -53,7 +56,9 @@ export function watchState(run: JobRun, options: { buildId: string; directory: s
       if (closed || Date.now() - lastStoredAt < storeAtMostEveryMs) return;
       await read();
       // The database may be away: the next look, at the latest the one after the end, stores it.
-      await store().catch((err: unknown) => run.deps.logger.warn({ err, job_id: run.job.id }, 'state was not stored, will try again'));
+      await store().catch((err: unknown) =>
+        run.deps.logger.warn({ err, job_id: run.job.id }, 'state was not stored, will try again'),
+      );
     });
   };
   let watcher: FSWatcher | undefined;

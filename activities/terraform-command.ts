@@ -58,7 +58,9 @@ export async function runTerraformCommand(run: JobRun, command: TerraformCommand
     const result = reader.result();
     run.timings.push(...result.timings);
     if (killed && stopReason(run) === 'canceled')
-      throw new RunFailed('The cancel timed out: Terraform did not end in time and was killed. The last saved state is kept.');
+      throw new RunFailed(
+        'The cancel timed out: Terraform did not end in time and was killed. The last saved state is kept.',
+      );
     if (run.stop.aborted) throw new RunStopped(stopReason(run));
     if (exit.code !== 0)
       throw new RunFailed(
@@ -88,7 +90,8 @@ export async function initialise(run: JobRun, cwd: string, env: Readonly<Record<
   }
 }
 
-const networkFault = /timeout|timed out|connection re(set|fused)|no such host|TLS handshake|EOF|temporary failure|50[234]/i;
+const networkFault =
+  /timeout|timed out|connection re(set|fused)|no such host|TLS handshake|EOF|temporary failure|50[234]/i;
 
 /** Runs a Terraform command whose stdout is one document (`show -json`, `graph`) and returns it. Nothing of it is logged. */
 export async function readTerraform(run: JobRun, command: Omit<TerraformCommand, 'stage'>): Promise<string> {

@@ -40,7 +40,11 @@ export const hashTokenSecret = (secret: string): Buffer => createHash('sha256').
 const warnedRoles = new WeakMap<Config, Set<string>>();
 
 /** The subject behind a loaded key or user; settings add roles that no row names. */
-export function subjectOf(row: Omit<KeyWithUser, 'key'>, key: { scopes: string[]; allowList: string[] }, deps: Deps): Subject {
+export function subjectOf(
+  row: Omit<KeyWithUser, 'key'>,
+  key: { scopes: string[]; allowList: string[] },
+  deps: Deps,
+): Subject {
   const organizations = Object.fromEntries(
     Object.entries(row.organizations).map(([id, membership]) => [
       id,
@@ -98,7 +102,12 @@ export function createAuthenticate(deps: Deps) {
     const slides = row.key.loginType !== 'token' && !deps.config.CODER_DISABLE_SESSION_EXPIRY_REFRESH;
     const expiresAt = (slides ? slidingExpiry(row.key, now) : undefined) ?? row.key.expiresAt;
     const dormant = row.user.status === 'dormant';
-    if (dormant || expiresAt !== row.key.expiresAt || isTouchDue(row.key.lastUsed, now) || isTouchDue(row.user.lastSeenAt, now))
+    if (
+      dormant ||
+      expiresAt !== row.key.expiresAt ||
+      isTouchDue(row.key.lastUsed, now) ||
+      isTouchDue(row.user.lastSeenAt, now)
+    )
       await transaction(deps.db, async (tx) => {
         await touchKey(tx, { keyId: row.key.id, userId: row.user.id, now, expiresAt, ip: request.ip });
         if (!dormant || !(await activateDormantUser(tx, row.user.id, now))) return;

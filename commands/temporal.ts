@@ -32,7 +32,8 @@ export interface TemporalStarter {
 /** How long a request waits for Temporal before it leaves the start to the sweep (design §1). */
 const startDeadlineMs = 1000;
 
-export function connectionOptions(config: Config): ConnectionOptions & { address: string } {
+/** Address, TLS and API key, as both the client's and the worker's connection take them. */
+export function nativeConnectionOptions(config: Config): Pick<ConnectionOptions, 'tls' | 'apiKey'> & { address: string } {
   const read = (path: string | undefined) => (path === undefined ? undefined : readFileSync(path));
   const crt = read(config.TEMPORAL_TLS_CERT_PATH);
   const key = read(config.TEMPORAL_TLS_KEY_PATH);
@@ -50,7 +51,7 @@ export function connectionOptions(config: Config): ConnectionOptions & { address
 
 /** A client that connects on first use, so that an API replica starts and serves reads while Temporal is down. */
 export function lazyClient(config: Config): Client {
-  return new Client({ connection: Connection.lazy(connectionOptions(config)), namespace: config.TEMPORAL_NAMESPACE });
+  return new Client({ connection: Connection.lazy(nativeConnectionOptions(config)), namespace: config.TEMPORAL_NAMESPACE });
 }
 
 const typedAttributes = (attributes: WorkflowSearchAttributes) =>

@@ -1,4 +1,13 @@
-import { ActivityFailure, ApplicationFailure, CancellationScope, TimeoutFailure, isCancellation, log, setCurrentDetails, sleep } from '@temporalio/workflow';
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  CancellationScope,
+  TimeoutFailure,
+  isCancellation,
+  log,
+  setCurrentDetails,
+  sleep,
+} from '@temporalio/workflow';
 import type { ErrorCode } from '../domain/errors.ts';
 import { continuations, db, durableDb, terraformOn } from './policies.ts';
 
@@ -23,7 +32,9 @@ export async function runJob(input: JobWorkflowInput): Promise<JobOutcome> {
   for (;;) {
     try {
       // Once a run was lost, a cancel lies in the row and the next run obeys it: the workflow itself must go on.
-      return await (lost === 0 ? runTerraform({ jobId }) : CancellationScope.nonCancellable(() => runTerraform({ jobId })));
+      return await (lost === 0
+        ? runTerraform({ jobId })
+        : CancellationScope.nonCancellable(() => runTerraform({ jobId })));
     } catch (err) {
       if (isCancellation(err)) return finish(jobId, 'canceled');
       const next = afterFailure(err);
@@ -32,7 +43,11 @@ export async function runJob(input: JobWorkflowInput): Promise<JobOutcome> {
         lost += 1;
         log.warn('the run was lost, it is continued', { jobId, lost });
         if (lost > continuations.max)
-          return finish(jobId, 'failed', 'The run made no progress and was stopped: its worker was lost three times. The last saved state is kept.');
+          return finish(
+            jobId,
+            'failed',
+            'The run made no progress and was stopped: its worker was lost three times. The last saved state is kept.',
+          );
       }
       await CancellationScope.nonCancellable(() => sleep(next.waitMs));
     }

@@ -89,7 +89,9 @@ const conditions = (subject: Subject, filter: AuditFilter): SQL | undefined => {
     readableBy(subject, 'audit_log', { id: auditLogs.id, organizationId: auditLogs.organizationId }),
     equal(auditLogs.resourceType, filter.resourceType),
     equal(auditLogs.resourceId, filter.resourceId),
-    filter.resourceTarget === undefined ? undefined : sql`lower(${auditLogs.resourceTarget}) = ${filter.resourceTarget}`,
+    filter.resourceTarget === undefined
+      ? undefined
+      : sql`lower(${auditLogs.resourceTarget}) = ${filter.resourceTarget}`,
     equal(auditLogs.action, filter.action),
     byUser(sql`lower(username)`, filter.username),
     byUser(sql`lower(email)`, filter.email),
@@ -142,16 +144,14 @@ export async function listAuditLogs(
     .orderBy(desc(auditLogs.time), desc(auditLogs.id))
     .limit(options.limit)
     .offset(options.offset);
-  const [counted] = await db
-    .select({ count: sql<number>`count(*)::int` })
-    .from(
-      db
-        .select({ one: sql`1`.as('one') })
-        .from(auditLogs)
-        .where(where)
-        .limit(countCap)
-        .as('matching'),
-    );
+  const [counted] = await db.select({ count: sql<number>`count(*)::int` }).from(
+    db
+      .select({ one: sql`1`.as('one') })
+      .from(auditLogs)
+      .where(where)
+      .limit(countCap)
+      .as('matching'),
+  );
   return { rows, count: counted?.count ?? 0 };
 }
 

@@ -62,9 +62,15 @@ export async function insertProvisionedResources(
   if (metadata.length > 0) await tx.insert(workspaceResourceMetadata).values(metadata);
   const agents = resources.flatMap((resource) => resource.agents.map((agent) => ({ agent, resourceId: resource.id })));
   if (agents.length === 0) return;
-  await tx.insert(workspaceAgents).values(agents.map(({ agent, resourceId }) => agentRow(cipher, agent, resourceId, now)));
+  await tx
+    .insert(workspaceAgents)
+    .values(agents.map(({ agent, resourceId }) => agentRow(cipher, agent, resourceId, now)));
   await tx.insert(workspaceAgentConnections).values(agents.map(({ agent }) => ({ agentId: agent.id })));
-  await insertAgentChildren(tx, agents.map(({ agent }) => agent), now);
+  await insertAgentChildren(
+    tx,
+    agents.map(({ agent }) => agent),
+    now,
+  );
 }
 
 function agentRow(cipher: ColumnCipher, agent: ProvisionedAgent, resourceId: string, now: Date) {
@@ -115,7 +121,13 @@ async function insertAgentChildren(tx: Db, agents: readonly ProvisionedAgent[], 
     );
     await tx
       .insert(workspaceAgentScripts)
-      .values(scripts.map(({ script: { icon: _icon, ...row }, agentId }) => ({ ...row, workspaceAgentId: agentId, createdAt: now })));
+      .values(
+        scripts.map(({ script: { icon: _icon, ...row }, agentId }) => ({
+          ...row,
+          workspaceAgentId: agentId,
+          createdAt: now,
+        })),
+      );
   }
   const metadata = agents.flatMap((agent) => agent.metadata.map((item) => ({ ...item, workspaceAgentId: agent.id })));
   if (metadata.length > 0) await tx.insert(workspaceAgentMetadata).values(metadata);

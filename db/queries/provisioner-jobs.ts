@@ -113,7 +113,7 @@ export async function completeJob(
 }
 
 /** Ends a job that no run can end any more, whatever its attempt. Idempotent; false = it was over already. */
-export async function endJob(tx: Db, input: { jobId: string; error?: string; errorCode?: string }): Promise<boolean> {
+export async function endJob(tx: Db, input: { jobId: string; canceled: boolean; error?: string }): Promise<boolean> {
   const rows = await tx
     .update(provisionerJobs)
     .set({
@@ -121,8 +121,8 @@ export async function endJob(tx: Db, input: { jobId: string; error?: string; err
       updatedAt: sql`now()`,
       attempt: sql`attempt + 1`,
       error: input.error ?? null,
-      errorCode: input.errorCode ?? null,
       leaseUntil: null,
+      ...(input.canceled && { canceledAt: sql`coalesce(canceled_at, now())` }),
     })
     .where(and(eq(provisionerJobs.id, input.jobId), isNull(provisionerJobs.completedAt)))
     .returning({ id: provisionerJobs.id });

@@ -26,7 +26,9 @@ export function readVariableValue(
   row: { name: string; value: string; valueKeyId: string },
 ): string {
   if (row.valueKeyId === '') return row.value;
-  return cipher.decrypt(variablePlace(versionId, row.name), row.valueKeyId, Buffer.from(row.value, 'base64')).toString();
+  return cipher
+    .decrypt(variablePlace(versionId, row.name), row.valueKeyId, Buffer.from(row.value, 'base64'))
+    .toString();
 }
 
 /** A value before the import knows whether it is sensitive is treated as if it were. */

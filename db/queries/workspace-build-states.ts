@@ -85,7 +85,10 @@ async function decodeState(cipher: ColumnCipher, row: EncodedState & { buildId: 
 
 /** The build's own state; undefined when its run left none. */
 export async function getBuildState(db: Db, cipher: ColumnCipher, buildId: string): Promise<StoredState | undefined> {
-  const [row] = await db.select(columns).from(workspaceBuildStates).where(eq(workspaceBuildStates.workspaceBuildId, buildId));
+  const [row] = await db
+    .select(columns)
+    .from(workspaceBuildStates)
+    .where(eq(workspaceBuildStates.workspaceBuildId, buildId));
   return row === undefined ? undefined : decodeState(cipher, row);
 }
 
@@ -99,7 +102,9 @@ export async function getStartingState(
     .select(columns)
     .from(workspaceBuildStates)
     .innerJoin(workspaceBuilds, eq(workspaceBuilds.id, workspaceBuildStates.workspaceBuildId))
-    .where(and(eq(workspaceBuilds.workspaceId, input.workspaceId), lt(workspaceBuilds.buildNumber, input.buildNumber + 1)))
+    .where(
+      and(eq(workspaceBuilds.workspaceId, input.workspaceId), lt(workspaceBuilds.buildNumber, input.buildNumber + 1)),
+    )
     .orderBy(desc(workspaceBuilds.buildNumber))
     .limit(1);
   return row === undefined ? undefined : decodeState(cipher, row);

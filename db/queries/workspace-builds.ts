@@ -2,7 +2,12 @@ import { type SQL, and, desc, eq, sql } from 'drizzle-orm';
 import type { Transition } from '../../domain/jobs.ts';
 import type { Db } from '../client.ts';
 import { provisionerJobs } from '../schema/provisioner-jobs.ts';
-import { templateVersionTerraformValues, templateVersionVariables, templateVersions, templates } from '../schema/templates.ts';
+import {
+  templateVersionTerraformValues,
+  templateVersionVariables,
+  templateVersions,
+  templates,
+} from '../schema/templates.ts';
 import { gitsshkeys, organizationMembers, organizations, users } from '../schema/users.ts';
 import { workspaceBuildParameters, workspaceBuilds, workspaces } from '../schema/workspaces.ts';
 
@@ -41,7 +46,10 @@ export async function insertBuild(tx: Db, build: NewBuild): Promise<{ buildNumbe
     .returning({ buildNumber: workspaceBuilds.buildNumber });
   if (parameters.length > 0)
     await tx.insert(workspaceBuildParameters).values(parameters.map((p) => ({ ...p, workspaceBuildId: build.id })));
-  await tx.update(workspaces).set({ latestBuildId: build.id, updatedAt: now }).where(eq(workspaces.id, build.workspaceId));
+  await tx
+    .update(workspaces)
+    .set({ latestBuildId: build.id, updatedAt: now })
+    .where(eq(workspaces.id, build.workspaceId));
   return row!;
 }
 
@@ -208,4 +216,21 @@ export async function findAiTaskBefore(tx: Db, workspaceId: string, buildNumber:
     .orderBy(desc(workspaceBuilds.buildNumber))
     .limit(1);
   return row;
+}
+
+/** Template settings that decide about one of its builds. */
+export async function getBuildTemplate(db: Db, buildId: string) {
+  const [row] = await db
+    .select({
+      id: templates.id,
+      organizationId: templates.organizationId,
+      allowUserCancelWorkspaceJobs: templates.allowUserCancelWorkspaceJobs,
+      userAcl: templates.userAcl,
+      groupAcl: templates.groupAcl,
+    })
+    .from(workspaceBuilds)
+    .innerJoin(workspaces, eq(workspaces.id, workspaceBuilds.workspaceId))
+    .innerJoin(templates, eq(templates.id, workspaces.templateId))
+    .where(eq(workspaceBuilds.id, buildId));
+  return row!;
 }

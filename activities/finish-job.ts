@@ -1,0 +1,37 @@
+import type { JobOutcome } from '../workflows/run-job.ts';
+import { transaction } from '../db/client.ts';
+import { endJob, findJob } from '../db/queries/provisioner-jobs.ts';
+import type { ControlDeps } from './deps.ts';
+import { announceEnd, closeBuild } from './job-end.ts';
+
+export interface FinishJob {
+  readonly jobId: string;
+  readonly outcome: 'failed' | 'canceled';
+  readonly error?: string;
+}
+
+/**
+ * Ends a job that no run could end: canceled before it was taken, or its continuations are used up. Idempotent: a job that is
+ * over keeps its status, which is the answer.
+ */
+export const createFinishJob = (deps: Pick<ControlDeps, 'db'>) =>
+  async function finishJob({ jobId, outcome, error }: FinishJob): Promise<JobOutcome> {
+    return transaction(deps.db, async (tx) => {
+      const job = await findJob(tx, jobId);
+      if (job === undefined) return outcome;
+      const ended = await endJob(tx, {
+        jobId,
+        canceled: outcome === 'canceled',
+        ...(outcome === 'failed' && { error: error ?? 'The run could not be finished' }),
+      });
+      if (ended) {
+        await closeBuild(tx, job.input.workspace_build_id, job.startedAt !== null);
+        await announceEnd(tx, jobId, job.input.workspace_build_id);
+        return outcome;
+      }
+      const now = await findJob(tx, jobId);
+      return now?.status === 'succeeded' || now?.status === 'failed' || now?.status === 'canceled'
+        ? now.status
+        : outcome;
+    });
+  };

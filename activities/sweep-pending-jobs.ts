@@ -1,0 +1,97 @@
+import { type JobFacts, startJob } from '../commands/start-job.ts';
+import { transaction } from '../db/client.ts';
+import { listBuildFacts, listImportFacts } from '../db/queries/job-facts.ts';
+import {
+  type SweptJob,
+  endJob,
+  forgetWorkflows,
+  listSuspectJobs,
+  listUnstartedJobs,
+} from '../db/queries/provisioner-jobs.ts';
+import type { SweepResult } from '../workflows/sweep-pending-jobs.ts';
+import type { ControlDeps } from './deps.ts';
+import { announceEnd, closeBuild } from './job-end.ts';
+
+const pageSize = 500;
+const budgetMs = 10_000;
+/** Starts in flight at once: the server answers each in milliseconds, one after another they would take the budget. */
+const concurrency = 16;
+
+/**
+ * Starts what has no workflow, 500 at a time until none is left or 10 s are over, then compares suspicious jobs with
+ * Temporal: workflow gone → start again if never taken, else fail with the last state, so that no workspace stays locked.
+ */
+export const createSweepPendingJobs = (deps: ControlDeps) =>
+  async function sweepPendingJobs(): Promise<SweepResult> {
+    const until = Date.now() + budgetMs;
+    const suspects = await listSuspectJobs(deps.db, pageSize);
+    const lost: SweptJob[] = [];
+    for (const job of suspects) if (!(await deps.isWorkflowOpen(job.workflowId))) lost.push(job);
+    const neverTaken = lost.filter((job) => job.startedAt === null);
+    await forgetWorkflows(
+      deps.db,
+      neverTaken.map((job) => job.id),
+    );
+    const taken = lost.filter((job) => job.startedAt !== null);
+    for (const job of taken) await endLost(deps, job);
+    let started = 0;
+    for (;;) {
+      const page = await listUnstartedJobs(deps.db, pageSize);
+      const begun = await startAll(deps, await factsOf(deps, page));
+      started += begun;
+      // A page without a single start means that Temporal is away: the next run tries again.
+      if (page.length < pageSize || begun === 0 || Date.now() > until) break;
+    }
+    return { started, restarted: neverTaken.length, ended: taken.length };
+  };
+
+async function startAll(deps: ControlDeps, facts: readonly JobFacts[]): Promise<number> {
+  let next = 0;
+  let begun = 0;
+  const worker = async () => {
+    for (let job = facts[next++]; job !== undefined; job = facts[next++]) if (await startJob(deps, job)) begun += 1;
+  };
+  await Promise.all(Array.from({ length: Math.min(concurrency, facts.length) }, worker));
+  return begun;
+}
+
+async function endLost(deps: ControlDeps, job: SweptJob): Promise<void> {
+  const error = 'The build made no progress and was stopped: its workflow is gone. The last saved state is kept.';
+  await transaction(deps.db, async (tx) => {
+    if (!(await endJob(tx, { jobId: job.id, canceled: false, error }))) return;
+    await closeBuild(tx, job.input.workspace_build_id, true);
+    await announceEnd(tx, job.id, job.input.workspace_build_id);
+  });
+}
+
+async function factsOf(deps: ControlDeps, jobs: readonly SweptJob[]): Promise<JobFacts[]> {
+  const idsOf = (type: SweptJob['type']) => jobs.filter((job) => job.type === type).map((job) => job.id);
+  const builds = (await listBuildFacts(deps.db, idsOf('workspace_build'))).map(
+    ({ jobId, workflowId, tags, priority, ...kind }): JobFacts => ({
+      jobId,
+      workflowId,
+      tags,
+      priority,
+      kind: { type: 'workspace_build', ...kind },
+    }),
+  );
+  const imports = (await listImportFacts(deps.db, idsOf('template_version_import'))).map(
+    ({ jobId, workflowId, tags, priority, ...kind }): JobFacts => ({
+      jobId,
+      workflowId,
+      tags,
+      priority,
+      kind: { type: 'template_version_import', ...kind },
+    }),
+  );
+  const dryRuns = jobs
+    .filter((job) => job.type === 'template_version_dry_run')
+    .map((job): JobFacts => ({
+      jobId: job.id,
+      workflowId: job.workflowId,
+      tags: job.tags,
+      priority: job.priority,
+      kind: { type: 'template_version_dry_run', versionName: '', ownerName: '' },
+    }));
+  return [...builds, ...imports, ...dryRuns];
+}

@@ -1,0 +1,161 @@
+import { randomUUID } from 'node:crypto';
+import { PREBUILDS_SYSTEM_USER_ID, buildWorkflowId } from '../domain/ids.ts';
+import { type Transition, jobPriority, normalizeTags } from '../domain/jobs.ts';
+import { resolveParameters } from '../domain/parameters.ts';
+import { DomainError } from '../domain/errors.ts';
+import type { Subject } from '../domain/subject.ts';
+import { type Db, violatedConstraint } from '../db/client.ts';
+import { jobsChannel, notify, workspacesChannel } from '../db/notifications.ts';
+import { insertAudit } from '../db/queries/audit-logs.ts';
+import type { AuditOrigin } from '../db/queries/audit-logs.ts';
+import { insertJob } from '../db/queries/provisioner-jobs.ts';
+import { type BuildVersion, listParameters, listPresets } from '../db/queries/template-versions.ts';
+import { encodeState, replaceBuildState } from '../db/queries/workspace-build-states.ts';
+import { findLatestBuild, insertBuild, listBuildParameters } from '../db/queries/workspace-builds.ts';
+import { getWorkspaceNames } from '../db/queries/workspaces.ts';
+import type { workspaceBuilds } from '../db/schema/workspaces.ts';
+import type { CommandDeps } from './deps.ts';
+import type { JobFacts } from './start-job.ts';
+
+export type BuildReason = NonNullable<(typeof workspaceBuilds.$inferInsert)['reason']>;
+const humanReasons: readonly BuildReason[] = [
+  'initiator',
+  'dashboard',
+  'cli',
+  'ssh_connection',
+  'vscode_connection',
+  'jetbrains_connection',
+  'task_manual_pause',
+  'task_resume',
+];
+
+export interface PendingBuild {
+  readonly id: string;
+  readonly workspace: { readonly id: string; readonly name: string; readonly organizationId: string };
+  readonly version: BuildVersion;
+  readonly transition: Transition;
+  readonly reason: BuildReason;
+  readonly requested: readonly { readonly name: string; readonly value: string }[];
+  readonly presetId: string | null;
+  /** State to start from instead of the newest one; empty = forget everything (orphan). */
+  readonly state?: { readonly bytes: Buffer; readonly serial: number; readonly lineage: string };
+  readonly debug: boolean;
+  readonly origin: AuditOrigin;
+}
+
+/**
+ * Inserts job, build and parameters of a workspace whose row the caller has locked or just inserted, as one `pending`
+ * outbox entry. The only way builds come to be. Throws INVALID_INPUT naming each bad parameter, CONFLICT when a build is
+ * active. Returns what starts the workflow after commit.
+ */
+export async function insertPendingBuild(
+  tx: Db,
+  deps: Pick<CommandDeps, 'cipher' | 'now'>,
+  subject: Subject,
+  build: PendingBuild,
+): Promise<{
+  facts: JobFacts;
+  buildNumber: number;
+  ignored: readonly string[];
+  parameters: readonly { name: string; value: string }[];
+}> {
+  const { workspace, version, transition, reason } = build;
+  const now = deps.now();
+  const latest = await findLatestBuild(tx, workspace.id);
+  if (latest?.active === true) throw activeBuild();
+  const previous = latest === undefined ? [] : await listBuildParameters(tx, latest.id);
+  const preset = await presetOf(tx, build);
+  const { values, ignored } = resolveParameters({
+    parameters: await listParameters(tx, version.id),
+    requested: build.requested,
+    preset: preset?.parameters ?? null,
+    previous,
+    transition,
+    isFirstBuild: latest === undefined,
+    isClaim: false,
+    mode: latest === undefined ? 'create' : 'build',
+  });
+  const jobId = randomUUID();
+  const human = humanReasons.includes(reason) && subject.id !== PREBUILDS_SYSTEM_USER_ID;
+  const priority = human
+    ? jobPriority.interactive
+    : subject.id === PREBUILDS_SYSTEM_USER_ID
+      ? jobPriority.pool
+      : jobPriority.automatic;
+  const tags = normalizeTags({ ...version.tags, ...version.workspaceTags }, version.tags.owner ?? '');
+  const workflowId = buildWorkflowId(build.id);
+  await insertJob(tx, {
+    id: jobId,
+    organizationId: workspace.organizationId,
+    initiatorId: subject.id,
+    type: 'workspace_build',
+    input: { workspace_build_id: build.id, ...(build.debug && { log_level: 'debug' as const }) },
+    fileId: version.fileId,
+    tags,
+    workflowId,
+    priority,
+  });
+  const { buildNumber } = await insertBuild(tx, {
+    id: build.id,
+    workspaceId: workspace.id,
+    jobId,
+    templateVersionId: version.id,
+    transition,
+    reason,
+    initiatorId: subject.id,
+    templateVersionPresetId:
+      preset?.id ?? (latest?.templateVersionId === version.id ? latest.templateVersionPresetId : null),
+    prebuildStage: 'none',
+    parameters: values,
+    now,
+  }).catch((err: unknown) => {
+    throw violatedConstraint(err) === 'workspace_builds_active_idx' ? activeBuild() : err;
+  });
+  if (build.state !== undefined)
+    await replaceBuildState(tx, build.id, await encodeState(deps.cipher, { buildId: build.id, ...build.state }));
+  const names = await getWorkspaceNames(tx, workspace.id);
+  await insertAudit(tx, {
+    origin: build.origin,
+    time: now,
+    resourceType: 'workspace_build',
+    resourceId: build.id,
+    resourceTarget: workspace.name,
+    action: transition,
+    organizationId: workspace.organizationId,
+    statusCode: 201,
+    additionalFields: {
+      workspace_name: workspace.name,
+      workspace_owner: names.ownerName,
+      workspace_id: workspace.id,
+      build_number: String(buildNumber),
+      build_reason: reason,
+    },
+  });
+  await notify(tx, workspacesChannel, workspace.id);
+  await notify(tx, jobsChannel, jobId);
+  const kind = {
+    type: 'workspace_build' as const,
+    buildId: build.id,
+    buildNumber,
+    transition,
+    reason,
+    workspaceName: workspace.name,
+    ...names,
+  };
+  return { facts: { jobId, workflowId, tags, priority, kind }, buildNumber, ignored, parameters: values };
+}
+
+async function presetOf(tx: Db, build: PendingBuild) {
+  if (build.presetId === null) return undefined;
+  const preset = (await listPresets(tx, build.version.id)).find(({ id }) => id === build.presetId);
+  if (preset === undefined)
+    throw new DomainError('INVALID_INPUT', 'The preset does not belong to the template version', {
+      validations: [{ field: 'template_version_preset_id', detail: 'not a preset of this template version' }],
+    });
+  return preset;
+}
+
+const activeBuild = () =>
+  new DomainError('CONFLICT', 'A build of this workspace is already active', {
+    detail: 'Wait until it has finished, or cancel it.',
+  });

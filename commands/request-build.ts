@@ -1,0 +1,168 @@
+import { randomUUID } from 'node:crypto';
+import { authorize, authorizeWorkspace, isAllowed, templateObject } from '../domain/authorization.ts';
+import { DomainError, invalidField, notFound } from '../domain/errors.ts';
+import { PREBUILDS_SYSTEM_USER_ID } from '../domain/ids.ts';
+import type { Transition } from '../domain/jobs.ts';
+import type { Subject } from '../domain/subject.ts';
+import { type Db, transaction } from '../db/client.ts';
+import type { AuditOrigin } from '../db/queries/audit-logs.ts';
+import { type BuildVersion, findVersionForBuild } from '../db/queries/template-versions.ts';
+import { findLatestBuild } from '../db/queries/workspace-builds.ts';
+import { type WorkspaceRow, lockWorkspace } from '../db/queries/workspaces.ts';
+import { parseState } from '../terraform/state.ts';
+import type { CommandDeps } from './deps.ts';
+import { type IdempotentRequest, once, rememberResult } from './idempotency.ts';
+import { type BuildReason, insertPendingBuild } from './insert-pending-build.ts';
+import { type JobFacts, startJob } from './start-job.ts';
+
+export interface RequestBuild {
+  readonly workspaceId: string;
+  readonly transition: Transition;
+  readonly templateVersionId?: string | undefined;
+  readonly richParameterValues: readonly { readonly name: string; readonly value: string }[];
+  readonly presetId?: string | undefined;
+  readonly orphan: boolean;
+  readonly state?: Buffer | undefined;
+  readonly debug: boolean;
+  readonly reason: BuildReason;
+  readonly dryRun: boolean;
+  readonly origin: AuditOrigin;
+  readonly idempotency?: IdempotentRequest | undefined;
+}
+
+/** Rolls the transaction of a dry run back while carrying its result out. */
+class DryRun extends Error {}
+
+/**
+ * Requests a build: all checks and the `pending` row in one transaction, then the workflow. Users, autostart and the prebuild
+ * reconciler all go through here. Returns the build's id. Source: spec/06 §9.1.
+ */
+export const createRequestBuild = (deps: CommandDeps) =>
+  async function requestBuild(subject: Subject, input: RequestBuild): Promise<string> {
+    const count = (status: 'success' | 'failed') =>
+      deps.metrics.buildEnqueued({
+        provisionerType: 'terraform',
+        buildReason: subject.id === PREBUILDS_SYSTEM_USER_ID ? 'prebuild' : input.reason,
+        transition: input.transition,
+        status,
+      });
+    let facts: JobFacts | undefined;
+    const work = () =>
+      transaction(deps.db, async (tx) => {
+        const prepared = await prepare(tx, deps, subject, input);
+        if (input.dryRun) throw new DryRun();
+        facts = prepared.facts;
+        await rememberResult(tx, input.idempotency, { resourceId: prepared.id, statusCode: 201, now: deps.now() });
+        return prepared.id;
+      });
+    try {
+      const id = await once(deps.db, input.idempotency, work);
+      if (facts !== undefined) {
+        count('success');
+        await startJob(deps, facts);
+      }
+      return id;
+    } catch (err) {
+      // Losing a race against another build is not an attempt (spec/08 §1.2).
+      if (!(err instanceof DryRun) && !(err instanceof DomainError && err.code === 'CONFLICT')) count('failed');
+      throw err;
+    }
+  };
+
+/** Whether the error only says that a dry run passed every check. */
+export const isDryRun = (err: unknown): boolean => err instanceof DryRun;
+
+async function prepare(tx: Db, deps: CommandDeps, subject: Subject, input: RequestBuild) {
+  const workspace = await lockWorkspace(tx, input.workspaceId);
+  if (workspace === undefined) throw notFound();
+  authorizeWorkspace(subject, 'read', workspace);
+  if (workspace.deleted) throw new DomainError('GONE', 'The workspace is deleted');
+  authorizeTransition(subject, workspace, input.transition);
+  const latest = await findLatestBuild(tx, workspace.id);
+  if (latest?.active === true)
+    throw new DomainError('CONFLICT', 'A build of this workspace is already active', {
+      detail: 'Wait until it has finished, or cancel it.',
+    });
+  if (input.transition === 'start' && connectionReasons.includes(input.reason) && latest?.transition === 'start')
+    throw new DomainError('CONFLICT', 'The workspace is started already');
+  const version = await versionFor(tx, subject, { workspace, latest, input });
+  const state = startingState(subject, version, input);
+  const id = randomUUID();
+  const { facts } = await insertPendingBuild(tx, deps, subject, {
+    id,
+    workspace,
+    version,
+    transition: input.transition,
+    reason: input.reason,
+    requested: input.richParameterValues,
+    presetId: input.presetId ?? null,
+    ...(state !== undefined && { state }),
+    debug: input.debug,
+    origin: input.origin,
+  });
+  return { id, facts };
+}
+
+const connectionReasons: readonly BuildReason[] = ['ssh_connection', 'vscode_connection', 'jetbrains_connection'];
+
+function authorizeTransition(subject: Subject, workspace: WorkspaceRow, transition: Transition): void {
+  if (transition === 'start' && workspace.dormantAt !== null) {
+    // Who may start it when it is awake learns why it does not start; others learn nothing more.
+    authorizeWorkspace(subject, 'start', { ...workspace, dormantAt: null });
+    throw new DomainError('CONFLICT', 'The workspace is dormant: wake it before starting it');
+  }
+  authorizeWorkspace(subject, transition, workspace);
+}
+
+/** Version of the build and whether the subject may use it (spec/06 §9.1 `template_version_id`). */
+async function versionFor(
+  tx: Db,
+  subject: Subject,
+  context: { workspace: WorkspaceRow; latest: Awaited<ReturnType<typeof findLatestBuild>>; input: RequestBuild },
+): Promise<BuildVersion & { template: NonNullable<BuildVersion['template']> }> {
+  const { workspace, latest, input } = context;
+  const last = latest === undefined ? undefined : await findVersionForBuild(tx, latest.templateVersionId);
+  const template = last?.template;
+  if (last === undefined || template === undefined || template === null)
+    throw new DomainError('INVALID_INPUT', 'The template of this workspace is gone');
+  const starts = input.transition === 'start';
+  const active = starts && (workspace.automaticUpdates === 'always' || template.requireActiveVersion);
+  const wanted = input.templateVersionId ?? (active ? template.activeVersionId : last.id);
+  const version = wanted === last.id ? last : await findVersionForBuild(tx, wanted);
+  if (version === undefined || version.template === null || version.templateId !== workspace.templateId)
+    throw invalidField('template_version_id', 'the version does not belong to the template of this workspace');
+  if (starts && template.deleted)
+    throw new DomainError('INVALID_INPUT', 'The template is deleted: the workspace can only be stopped or deleted');
+  if (input.templateVersionId !== undefined) {
+    if (version.archived && starts) throw invalidField('template_version_id', 'the version is archived');
+    if (version.jobStatus !== 'succeeded')
+      throw invalidField('template_version_id', `the import of the version has status ${version.jobStatus}`);
+  }
+  if (starts && template.requireActiveVersion && version.id !== template.activeVersionId)
+    if (!isAllowed(subject, 'update', templateObject(template)))
+      throw new DomainError('FORBIDDEN', 'The template requires its active version');
+  return { ...version, template: version.template };
+}
+
+/** Orphan and explicit state: who may, and what the build starts from. */
+function startingState(
+  subject: Subject,
+  version: { template: NonNullable<BuildVersion['template']> },
+  input: RequestBuild,
+): { bytes: Buffer; serial: number; lineage: string } | undefined {
+  if (input.orphan && input.transition !== 'delete') throw invalidField('orphan', 'only a delete can forget resources');
+  if (input.orphan && input.state !== undefined) throw invalidField('orphan', 'cannot be combined with a state');
+  if (input.orphan || input.state !== undefined || input.debug)
+    authorize(subject, 'update', templateObject(version.template));
+  if (input.orphan) return { bytes: Buffer.alloc(0), serial: 0, lineage: '' };
+  if (input.state === undefined) return undefined;
+  return readOperatorState(input.state);
+}
+
+/** A state given by an operator must at least be one. Throws INVALID_INPUT naming `state`. */
+export function readOperatorState(bytes: Buffer): { bytes: Buffer; serial: number; lineage: string } {
+  if (bytes.length === 0) return { bytes, serial: 0, lineage: '' };
+  const parsed = parseState(bytes);
+  if (parsed === null) throw invalidField('state', 'not a Terraform state');
+  return { bytes, serial: parsed.serial, lineage: parsed.lineage };
+}

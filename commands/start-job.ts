@@ -1,0 +1,92 @@
+import type { Logger } from '../telemetry/logger.ts';
+import type { Db } from '../db/client.ts';
+import { markWorkflowStarted } from '../db/queries/provisioner-jobs.ts';
+import type { BuildWorkspaceInput } from '../workflows/build-workspace.ts';
+import type { ImportTemplateVersionInput } from '../workflows/import-template-version.ts';
+import type { JobWorkflowInput } from '../workflows/run-job.ts';
+import { taskQueueOf } from './task-queue.ts';
+import type { TemporalStarter, WorkflowStart } from './temporal.ts';
+
+/** What tells a job's workflow start: known to the command that inserted it, read back by the sweep. */
+export interface JobFacts {
+  readonly jobId: string;
+  readonly workflowId: string;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly priority: number;
+  readonly kind:
+    | {
+        readonly type: 'workspace_build';
+        readonly buildId: string;
+        readonly buildNumber: number;
+        readonly transition: string;
+        readonly reason: string;
+        readonly workspaceName: string;
+        readonly ownerName: string;
+        readonly templateName: string;
+      }
+    | {
+        readonly type: 'template_version_import';
+        readonly templateVersionId: string;
+        readonly versionName: string;
+        readonly ownerName: string;
+      }
+    | { readonly type: 'template_version_dry_run'; readonly versionName: string; readonly ownerName: string };
+}
+
+/** Workflow type, input, summary and search attributes of a job. Pure. */
+export function jobWorkflowStart(facts: JobFacts): WorkflowStart {
+  const { kind, jobId, priority, workflowId } = facts;
+  const job: JobWorkflowInput = { jobId, taskQueue: taskQueueOf(facts.tags), priority };
+  const common = { workflowId, priority };
+  switch (kind.type) {
+    case 'workspace_build':
+      return {
+        ...common,
+        workflowType: 'buildWorkspace',
+        input: { ...job, buildId: kind.buildId } satisfies BuildWorkspaceInput,
+        summary: `${kind.transition} ${kind.ownerName}/${kind.workspaceName} #${kind.buildNumber} (${kind.reason})`,
+        searchAttributes: {
+          BerthWorkspace: `${kind.ownerName}/${kind.workspaceName}`,
+          BerthOwner: kind.ownerName,
+          BerthTemplate: kind.templateName,
+          BerthTransition: kind.transition,
+          BerthReason: kind.reason,
+          BerthJobStatus: 'pending',
+        },
+      };
+    case 'template_version_import':
+      return {
+        ...common,
+        workflowType: 'importTemplateVersion',
+        input: { ...job, templateVersionId: kind.templateVersionId } satisfies ImportTemplateVersionInput,
+        summary: `import template version ${kind.versionName}`,
+        searchAttributes: { BerthOwner: kind.ownerName, BerthTemplate: kind.versionName, BerthJobStatus: 'pending' },
+      };
+    case 'template_version_dry_run':
+      return {
+        ...common,
+        workflowType: 'dryRunTemplateVersion',
+        input: job,
+        summary: `dry run of template version ${kind.versionName}`,
+        searchAttributes: { BerthOwner: kind.ownerName, BerthTemplate: kind.versionName, BerthJobStatus: 'pending' },
+      };
+  }
+}
+
+/**
+ * Starts the job's workflow after the commit of its row. Never throws: the pending row is the outbox, and the sweep starts
+ * what could not be started now (Temporal down, this process killed). Source: design §1.
+ */
+export async function startJob(
+  deps: { db: Db; temporal: TemporalStarter; logger: Logger },
+  facts: JobFacts,
+): Promise<boolean> {
+  try {
+    await deps.temporal.start(jobWorkflowStart(facts));
+    await markWorkflowStarted(deps.db, facts.jobId);
+    return true;
+  } catch (err) {
+    deps.logger.warn({ err, workflow_id: facts.workflowId }, 'workflow not started now, the sweep will start it');
+    return false;
+  }
+}

@@ -1,0 +1,72 @@
+import { Client, WorkflowNotFoundError } from '@temporalio/client';
+import { NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { createControlActivities } from '../activities/index.ts';
+import { createTemporalStarter, nativeConnectionOptions } from '../commands/temporal.ts';
+import { type Config, loadConfig } from '../config.ts';
+import { connect } from '../db/client.ts';
+import { CONTROL_TASK_QUEUE } from '../domain/ids.ts';
+import { createLogger } from '../telemetry/logger.ts';
+import { createMetrics } from '../telemetry/metrics.ts';
+import { BERTH_VERSION } from '../version.ts';
+import { runProcess } from './process.ts';
+import { ensureSchedules } from './schedules.ts';
+import { freeLoopbackAddress, installRuntime, serveWorkerMetrics } from './temporal-runtime.ts';
+
+/** Process entry: all workflows, and the activities that only touch the database or Temporal. */
+const config = loadConfig();
+const logger = createLogger({ level: config.BERTH_LOG_LEVEL, component: 'control-worker' });
+
+/** The bundle made by `npm run build`, else the sources, bundled at start. */
+function workflowSource(settings: Config): Pick<WorkerOptions, 'workflowBundle' | 'workflowsPath'> {
+  const bundle = settings.BERTH_WORKFLOW_BUNDLE ?? fileURLToPath(new URL('../workflow-bundle.js', import.meta.url));
+  if (existsSync(bundle)) return { workflowBundle: { codePath: bundle } };
+  return { workflowsPath: fileURLToPath(new URL('../workflows/index.ts', import.meta.url)) };
+}
+
+await runProcess(logger, async () => {
+  const sdkMetricsAddress = await freeLoopbackAddress();
+  installRuntime(logger, sdkMetricsAddress);
+  const connection = await NativeConnection.connect(nativeConnectionOptions(config));
+  const client = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE });
+  const database = connect(config.CODER_PG_CONNECTION_URL ?? '', { max: 5, applicationName: 'berth-control' });
+  await ensureSchedules(client);
+  const worker = await Worker.create({
+    connection,
+    namespace: config.TEMPORAL_NAMESPACE,
+    taskQueue: CONTROL_TASK_QUEUE,
+    ...workflowSource(config),
+    activities: createControlActivities({
+      db: database.db,
+      logger,
+      temporal: createTemporalStarter(client),
+      isWorkflowOpen: (workflowId) => isOpen(client, workflowId),
+    }),
+    shutdownGraceTime: '10 seconds',
+    shutdownForceTime: '30 seconds',
+  });
+  const closeMetrics = await serveWorkerMetrics({
+    address: config.BERTH_METRICS_ADDRESS,
+    registry: createMetrics({ version: BERTH_VERSION }).registry,
+    sdkMetricsAddress,
+    isReady: async () => worker.getState() === 'RUNNING',
+  });
+  const done = worker.run().finally(async () => {
+    await closeMetrics();
+    await database.close();
+    await connection.close();
+  });
+  logger.info({ task_queue: CONTROL_TASK_QUEUE }, 'control worker runs');
+  return { stop: () => worker.shutdown(), done };
+});
+
+async function isOpen(client: Client, workflowId: string): Promise<boolean> {
+  try {
+    const { status } = await client.workflow.getHandle(workflowId).describe();
+    return status.name === 'RUNNING';
+  } catch (err) {
+    if (err instanceof WorkflowNotFoundError) return false;
+    throw err;
+  }
+}

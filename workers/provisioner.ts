@@ -1,0 +1,111 @@
+import { NativeConnection } from '@temporalio/worker';
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { createProvisionerActivities } from '../activities/index.ts';
+import { createSlots } from '../activities/slots.ts';
+import { nativeConnectionOptions } from '../commands/temporal.ts';
+import { loadConfig, workerEnvironment } from '../config.ts';
+import { connect } from '../db/client.ts';
+import { createColumnCipher, loadEncryptionKeys } from '../db/encryption.ts';
+import { deleteDaemon, upsertDaemon } from '../db/queries/provisioner-daemons.ts';
+import { normalizeTags } from '../domain/jobs.ts';
+import { createLogger } from '../telemetry/logger.ts';
+import { createMetrics } from '../telemetry/metrics.ts';
+import { checkTerraform } from '../terraform/version.ts';
+import { BERTH_VERSION } from '../version.ts';
+import { readHostId } from './host-id.ts';
+import { runProcess } from './process.ts';
+import { createQueuePollers } from './queue-pollers.ts';
+import { freeLoopbackAddress, installRuntime, serveWorkerMetrics } from './temporal-runtime.ts';
+
+/** Process entry: runs Terraform for every queue that its tags serve. */
+const config = loadConfig();
+const logger = createLogger({ level: config.BERTH_LOG_LEVEL, component: 'provisioner-worker' });
+const daemonHeartbeatMs = 30_000;
+const queuesRereadMs = 30_000;
+
+function parseTags(text: string): Record<string, string> {
+  const pairs = text.split(',').filter((pair) => pair.includes('='));
+  return Object.fromEntries(
+    pairs.map((pair) => [pair.slice(0, pair.indexOf('=')).trim(), pair.slice(pair.indexOf('=') + 1).trim()]),
+  );
+}
+
+await runProcess(logger, async () => {
+  const terraform = await checkTerraform(config.BERTH_TERRAFORM_PATH ?? 'terraform');
+  const sdkMetricsAddress = await freeLoopbackAddress();
+  installRuntime(logger, sdkMetricsAddress);
+  const connection = await NativeConnection.connect(nativeConnectionOptions(config));
+  const database = connect(config.CODER_PG_CONNECTION_URL ?? '', {
+    max: config.CODER_PROVISIONER_DAEMONS * 2 + 3,
+    applicationName: 'berth-provisioner',
+  });
+  const { db } = database;
+  const workerId = randomUUID();
+  const tags = normalizeTags(
+    parseTags(config.CODER_PROVISIONERD_TAGS),
+    parseTags(config.CODER_PROVISIONERD_TAGS).owner ?? '',
+  );
+  const keys = loadEncryptionKeys(
+    config.CODER_EXTERNAL_TOKEN_ENCRYPTION_KEYS,
+    join(config.BERTH_DATA_DIR, 'encryption.key'),
+  );
+  const metrics = createMetrics({ version: BERTH_VERSION });
+  const slots = createSlots(config.CODER_PROVISIONER_DAEMONS);
+  const pollers = createQueuePollers({
+    db,
+    connection,
+    namespace: config.TEMPORAL_NAMESPACE,
+    tags,
+    slots: config.CODER_PROVISIONER_DAEMONS,
+    logger,
+    activities: createProvisionerActivities({
+      db,
+      cipher: createColumnCipher(keys),
+      logger,
+      metrics,
+      slots,
+      terraform: {
+        path: terraform.path,
+        version: terraform.version,
+        cliConfigPath: config.BERTH_TF_CLI_CONFIG,
+        workerEnvironment: workerEnvironment(),
+      },
+      accessUrl: config.CODER_ACCESS_URL,
+      workRoot: config.BERTH_WORK_ROOT,
+      hostId: readHostId(config.BERTH_WORK_ROOT),
+      workerId,
+      forceCancelMs: config.CODER_PROVISIONER_FORCE_CANCEL_INTERVAL,
+      externalAuthIds: config.CODER_EXTERNAL_AUTH_IDS,
+      maxTokenLifetimeMs: config.CODER_MAX_TOKEN_LIFETIME,
+    }),
+  });
+  const beat = async () => {
+    const daemon = { id: workerId, name: config.BERTH_HOST_NAME.slice(0, 64), tags, version: BERTH_VERSION };
+    await upsertDaemon(db, { ...daemon, taskQueues: pollers.queues() }).catch((err: unknown) =>
+      logger.warn({ err }, 'heartbeat not written'),
+    );
+  };
+  await pollers.refresh();
+  await beat();
+  const refresh = () => pollers.refresh().then(beat, (err: unknown) => logger.warn({ err }, 'queues not re-read'));
+  const timers = [setInterval(() => void beat(), daemonHeartbeatMs), setInterval(() => void refresh(), queuesRereadMs)];
+  const closeMetrics = await serveWorkerMetrics({
+    address: config.BERTH_METRICS_ADDRESS,
+    registry: metrics.registry,
+    sdkMetricsAddress,
+    isReady: async () => pollers.queues().length > 0,
+  });
+  const done = pollers.done.finally(async () => {
+    for (const timer of timers) clearInterval(timer);
+    await deleteDaemon(db, workerId).catch(() => undefined);
+    await closeMetrics();
+    await database.close();
+    await connection.close();
+  });
+  logger.info(
+    { queues: pollers.queues(), slots: config.CODER_PROVISIONER_DAEMONS, terraform: terraform.version },
+    'provisioner worker runs',
+  );
+  return { stop: () => pollers.stop(), done };
+});
