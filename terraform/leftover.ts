@@ -1,0 +1,39 @@
+import { readFile, readdir } from 'node:fs/promises';
+import { numberAt, parseObject, textOrNullAt } from './json.ts';
+import { bootId, processStat } from './process-identity.ts';
+import { processFile } from './run.ts';
+
+/**
+ * Kills what an earlier attempt left running: the process group recorded in `process.json`. Only when it is certainly that
+ * group: same boot, and either terraform itself with the same pid and start time, or terraform is gone and its group still
+ * has members (a pid is not given away while a group of that number lives). True when something was killed.
+ */
+export async function killLeftover(outputDir: string): Promise<boolean> {
+  const text = await readFile(processFile(outputDir), 'utf8').catch(() => null);
+  const record = text === null ? null : parseObject(text);
+  if (record === null) return false;
+  const pid = numberAt(record, 'pid');
+  const startTime = textOrNullAt(record, 'startTime');
+  if (!Number.isInteger(pid) || pid < 2 || startTime === null) return false;
+  const boot = bootId();
+  if (boot === null || textOrNullAt(record, 'bootId') !== boot) return false;
+  const leader = processStat(pid);
+  const isOurs = leader === null ? await groupHasMembers(pid) : leader.startTime === startTime;
+  if (!isOurs) return false;
+  try {
+    process.kill(-pid, 'SIGKILL');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Members whose session is the group's own: a detached child leads both. */
+async function groupHasMembers(groupId: number): Promise<boolean> {
+  for (const name of await readdir('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    const stat = processStat(Number(name));
+    if (stat !== null && stat.groupId === groupId && stat.sessionId === groupId) return true;
+  }
+  return false;
+}
