@@ -7,7 +7,7 @@ export const invalidTemplate = (instance: TerraformInstance | string, problem: s
 
 /** Widths of the columns that a template's texts end in (spec/01 §4.3), in characters. */
 export function limited(instance: TerraformInstance, what: string, text: string, max: number): string {
-  if (text.length > max && [...text].length > max)
+  if (text.length > max && Array.from(text).length > max)
     throw invalidTemplate(instance, `${what} must be at most ${max} characters long.`);
   return text;
 }

@@ -31,11 +31,11 @@ export interface BaseEnvironment {
 
 /**
  * The worker's own environment as templates may see it. Cloud credentials stay visible, authors rely on them; our settings
- * do not. Source: spec/02 §3.1 "Base environment". `tfCliConfigPath` null leaves Terraform's own default.
+ * do not. Source: spec/02 §3.1 "Base environment". Without `tfCliConfigPath` Terraform uses its own default.
  */
 export function baseEnvironment(
   workerEnv: Readonly<Record<string, string | undefined>>,
-  tfCliConfigPath: string | null,
+  tfCliConfigPath: string | null | undefined,
 ): BaseEnvironment {
   const env: Record<string, string> = {};
   const inherited: string[] = [];
@@ -47,6 +47,6 @@ export function baseEnvironment(
   }
   env['TF_IN_AUTOMATION'] = '1';
   env['CHECKPOINT_DISABLE'] = '1';
-  if (tfCliConfigPath !== null) env['TF_CLI_CONFIG_FILE'] = tfCliConfigPath;
+  if (tfCliConfigPath != null) env['TF_CLI_CONFIG_FILE'] = tfCliConfigPath;
   return { env, inheritedTerraformVariables: inherited.toSorted() };
 }

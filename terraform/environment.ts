@@ -29,7 +29,8 @@ export interface EnvironmentOwner {
 export interface VariableValue {
   readonly name: string;
   readonly value: string;
-  readonly required: boolean;
+  /** Then it is sent although it is empty. */
+  readonly required?: boolean;
 }
 
 /** `linux_amd64` → text of the init script. */
@@ -136,11 +137,10 @@ export interface DryRunEnvironmentInput {
   readonly accessUrl: string;
   /** Empty → `dryrun`. */
   readonly workspaceName: string;
-  /** Random, like the owner's. */
+  /** Random. */
   readonly workspaceId: string;
-  readonly ownerId: string;
-  /** Of the user who asked. */
-  readonly ownerUsername: string;
+  /** Id random, name of the user who asked. */
+  readonly owner: { readonly id: string; readonly username: string };
   readonly parameters: readonly ParameterValue[];
   readonly variables: readonly VariableValue[];
   readonly agentScripts: AgentScripts;
@@ -151,8 +151,8 @@ export const dryRunEnvironment = (input: DryRunEnvironmentInput): Record<string,
   ...importEnvironment({ ...input, transition: 'start' }),
   CODER_WORKSPACE_ID: input.workspaceId,
   CODER_WORKSPACE_NAME: input.workspaceName || 'dryrun',
-  CODER_WORKSPACE_OWNER: input.ownerUsername,
-  CODER_WORKSPACE_OWNER_ID: input.ownerId,
+  CODER_WORKSPACE_OWNER: input.owner.username,
+  CODER_WORKSPACE_OWNER_ID: input.owner.id,
   ...parameterVariables('CODER_PARAMETER_', input.parameters),
 });
 
@@ -166,7 +166,7 @@ const agentScriptVariables = (scripts: AgentScripts): Environment =>
 const terraformVariables = (variables: readonly VariableValue[]): Environment =>
   Object.fromEntries(
     variables
-      .filter((variable) => variable.value !== '' || variable.required)
+      .filter((variable) => variable.value !== '' || variable.required === true)
       .map((variable) => [`TF_VAR_${variable.name}`, variable.value]),
   );
 

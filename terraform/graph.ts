@@ -22,9 +22,9 @@ export function readGraph(dot: string): GraphEdge[] {
 
 export interface DependencyGraph {
   /** Labels that depend on this one. */
-  dependentsOf(label: string): readonly string[];
+  readonly dependentsOf: (label: string) => readonly string[];
   /** Labels that this one depends on. */
-  dependenciesOf(label: string): readonly string[];
+  readonly dependenciesOf: (label: string) => readonly string[];
 }
 
 export function dependencyGraph(edges: readonly GraphEdge[]): DependencyGraph {

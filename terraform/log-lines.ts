@@ -37,11 +37,10 @@ export function logLevelOf(level: unknown): LogLevel {
   }
 }
 
-/** Rows for one text: one per line of it, long ones split, empty ones skipped (an empty output is a stage marker). */
+/** Rows for one text: one per line of it, empty ones skipped (an empty output is a stage marker). */
 export const logRows = (text: string, row: Omit<JobLogLine, 'output'>): JobLogLine[] =>
   text
     .replaceAll('\0', '')
     .split(/\r?\n/)
     .filter((line) => line.trim() !== '')
-    .flatMap((line) => splitLogLine(line))
     .map((output) => ({ ...row, output }));

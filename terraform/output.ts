@@ -11,14 +11,17 @@ export interface OutputReaderOptions {
   readonly logStage?: string;
   /** Begin of the stage's own timing row; default the first timestamp seen. */
   readonly startedAt?: Date;
-  /** Masks secrets; applied before a line is split, so that no half of a secret gets through. */
+  /** Masks secrets in rows and in the error text. */
   readonly redact?: (text: string) => string;
   /** Warnings that a job shows once although each plan repeats them; share one set between the readers of a job. */
   readonly shownOnce?: Set<string>;
 }
 
 export interface OutputReader {
-  /** One line of stdout → rows for the job log, none longer than 1024 characters. */
+  /**
+   * One line of stdout → rows for the job log. They may be long: whoever stores them masks first and splits then
+   * (`splitLogLine`), else half a secret could get through.
+   */
   push(line: string): { readonly lines: readonly JobLogLine[] };
   /** `endedAt` closes the stage's timing row; default the last timestamp seen. */
   result(endedAt?: Date): {
@@ -58,13 +61,13 @@ export function createOutputReader(options: OutputReaderOptions): OutputReader {
     const severity = logLevelOf(diagnostic['severity'] ?? line['@level']);
     const summary = textAt(diagnostic, 'summary');
     if (severity === 'error') firstError ??= redact(errorText(diagnostic));
-    if (severity === 'warn' && /^Deprecated Resource/.test(summary)) {
+    if (severity === 'warn' && summary.startsWith('Deprecated Resource')) {
       const key = JSON.stringify([summary, textAt(diagnostic, 'address'), textAt(diagnostic, 'detail')]);
       if (shownOnce.has(key)) return [];
       shownOnce.add(key);
     }
     // Ordinary with a provider mirror and of no use to anybody who reads a build log.
-    const level = severity === 'warn' && /^Incomplete lock file/.test(summary) ? 'debug' : severity;
+    const level = severity === 'warn' && summary.startsWith('Incomplete lock file') ? 'debug' : severity;
     const message = textAt(line, '@message') || summary;
     return [message, ...detailLines(diagnostic)].flatMap((text) => rows(text, level, createdAt));
   };
@@ -138,9 +141,9 @@ function* detailLines(diagnostic: JsonObject): Generator<string> {
 }
 
 export interface StderrOptions {
-  readonly logStage: string;
-  /** Of lines that carry no timestamp. */
-  readonly createdAt: Date;
+  readonly logStage?: string;
+  /** Of lines that carry no timestamp; default now. */
+  readonly createdAt?: Date;
   readonly redact?: (text: string) => string;
 }
 
@@ -148,8 +151,8 @@ export interface StderrOptions {
  * One line of stderr: an error, or an entry of Terraform's own log (TF_LOG=JSON), whose trace is dropped and whose info is
  * debug here. Source: spec/02 §5.3.
  */
-export function readStderrLine(text: string, options: StderrOptions): JobLogLine[] {
-  const { logStage, createdAt, redact = (line: string) => line } = options;
+export function readStderrLine(text: string, options: StderrOptions = {}): JobLogLine[] {
+  const { logStage = '', createdAt = new Date(), redact = (line: string) => line } = options;
   const row = { source: 'provisioner', stage: logStage } as const;
   const entry = text.startsWith('{') ? parseObject(text) : null;
   if (entry === null || typeof entry['@message'] !== 'string')

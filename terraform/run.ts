@@ -22,15 +22,17 @@ export interface TerraformExit {
 
 export interface TerraformProcess {
   readonly pid: number;
+  readonly stdoutPath: string;
+  readonly stderrPath: string;
   /** Settles when terraform has ended and nothing of its process group is left. Never rejects. */
   readonly exited: Promise<TerraformExit>;
   /**
    * Asks terraform to stop: one SIGINT to terraform alone, whatever the number of calls. A second one would make it
    * abandon running calls, and the state could miss resources (spec/02 §5.4).
    */
-  interrupt(): void;
+  readonly interrupt: () => void;
   /** SIGKILL to the whole process group: providers and children of local-exec survive the end of terraform alone. */
-  killGroup(): void;
+  readonly killGroup: () => void;
 }
 
 /** `process.json`: enough to tell later whether a pid is still the process it was. */
@@ -91,6 +93,8 @@ export function startTerraform(options: StartTerraformOptions): TerraformProcess
   });
   return {
     pid,
+    stdoutPath: stdoutFile(outputDir),
+    stderrPath: stderrFile(outputDir),
     exited,
     interrupt() {
       if (ended || interrupted) return;

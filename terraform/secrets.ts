@@ -33,8 +33,8 @@ function* spellings(secret: string): Generator<string> {
 
 export interface Redactor {
   /** Secrets that became known later, e.g. tokens from a state. Shorter than 6 characters: ignored. */
-  add(secrets: Iterable<string>): void;
-  redact(text: string): string;
+  readonly add: (secrets: Iterable<string>) => void;
+  readonly redact: (text: string) => string;
 }
 
 /**

@@ -9,8 +9,8 @@ const chunkBytes = 64 * 1024;
 const pollMs = 200;
 
 export interface TailOptions {
-  /** Byte offset of the beginning of a line, e.g. the `endOffset` of the last one handled. */
-  readonly fromOffset: number;
+  /** Byte offset of the beginning of a line, e.g. the `endOffset` of the last one handled. Default 0. */
+  readonly fromOffset?: number;
   /** Settles when nobody writes any more: the rest is read, then the iteration ends. */
   readonly until: Promise<unknown>;
   /** Ends the iteration at once. */
@@ -28,7 +28,7 @@ export interface TailedLine {
 export async function* tailLines(path: string, options: TailOptions): AsyncGenerator<TailedLine> {
   const wakeUp = createWakeUp(options);
   let file: FileHandle | null = null;
-  const line = createLineBuffer(options.fromOffset);
+  const line = createLineBuffer(options.fromOffset ?? 0);
   const chunk = Buffer.alloc(chunkBytes);
   try {
     for (;;) {

@@ -7,7 +7,7 @@ import { maxArchiveBytes, unreadable } from './archive-entries.ts';
 export interface ZipEntry {
   readonly header: { name: string; type: string; size: number; mode: number; linkname: string };
   /** Inflated bytes; refuses more than the header promised. */
-  content(): Promise<Buffer>;
+  readonly content: () => Promise<Buffer>;
 }
 
 const openZip = promisify((bytes: Buffer, done: (err: Error | null, zip: ZipFile) => void) =>
