@@ -1,0 +1,61 @@
+import type { HttpBindings } from '@hono/node-server';
+import type { OpenAPIHono } from '@hono/zod-openapi';
+import type { TemporalStarter } from '../commands/temporal.ts';
+import type { Config } from '../config.ts';
+import type { Db, Sql } from '../db/client.ts';
+import type { ColumnCipher } from '../db/encryption.ts';
+import type { Listener } from '../db/notifications.ts';
+import type { AuditOrigin } from '../db/queries/audit-logs.ts';
+import type { Session } from '../commands/authenticate.ts';
+import type { Subject } from '../domain/subject.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+
+/** What the API needs of the world; wired in api/server.ts and in test/support/api.ts only. */
+export interface AppDeps {
+  readonly db: Db;
+  readonly sql: Sql;
+  readonly config: Config;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly temporal: TemporalStarter;
+  /** Column encryption (git keys, states, agent tokens). */
+  readonly cipher: ColumnCipher;
+  /** LISTEN fan-out of this process, for streams. */
+  readonly listener: Listener;
+  /** Aborts when the process is told to stop: streams end with 1001, readyz turns red. */
+  readonly shutdown: AbortSignal;
+  now(): Date;
+}
+
+/** The agent behind an agent token (routes with `access: 'agent'`). */
+export interface AgentIdentity {
+  readonly agentId: string;
+  readonly workspaceId: string;
+  readonly ownerId: string;
+  readonly organizationId: string;
+  readonly buildId: string;
+}
+
+export interface ApiEnv {
+  Bindings: HttpBindings;
+  Variables: {
+    deps: AppDeps;
+    requestId: string;
+    logger: Logger;
+    /** Client's address behind trusted proxies; null when unknown (in-process requests). */
+    clientIp: string | null;
+    /** Set on every route that is not public. */
+    subject: Subject;
+    session: Session | undefined;
+    agent: AgentIdentity;
+    /** For audit rows: request id, address, user agent. */
+    origin: AuditOrigin;
+    /** Asks again whether the credentials still hold; long-lived streams call it. */
+    stillAuthenticated: () => Promise<boolean>;
+    /** Pattern of the matched route, for metrics and rate limits. */
+    routePattern: string;
+  };
+}
+
+export type App = OpenAPIHono<ApiEnv>;

@@ -1,0 +1,45 @@
+import type { MiddlewareHandler } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import { DomainError } from '../../domain/errors.ts';
+import type { ApiEnv } from '../context.ts';
+
+const maxDepth = 64;
+
+/** Depth of nesting of a JSON text without parsing it: a deep body must not reach a recursive parser or schema. */
+export function jsonDepth(text: string): number {
+  let depth = 0;
+  let deepest = 0;
+  let inString = false;
+  for (let i = 0; i < text.length; i += 1) {
+    const char = text[i];
+    if (inString) {
+      if (char === '\\') i += 1;
+      else if (char === '"') inString = false;
+    } else if (char === '"') inString = true;
+    else if (char === '{' || char === '[') {
+      depth += 1;
+      if (depth > deepest) deepest = depth;
+    } else if (char === '}' || char === ']') depth -= 1;
+  }
+  return deepest;
+}
+
+/** Body size (413) and, for JSON routes, syntax and nesting (400). Source: spec/06 §1, spec/07 §7. */
+export function limitBody(maxSize: number, options: { json: boolean }): MiddlewareHandler<ApiEnv> {
+  const limit = bodyLimit({
+    maxSize,
+    onError: () => {
+      throw new DomainError('TOO_LARGE', `The request body is larger than ${maxSize} bytes`);
+    },
+  });
+  return (c, next) =>
+    limit(c, async () => {
+      if (options.json && c.req.raw.body !== null) {
+        // Hono keeps the text, so the validator parses it again without reading twice.
+        const text = await c.req.text();
+        if (jsonDepth(text) > maxDepth)
+          throw new DomainError('INVALID_INPUT', `The body is nested deeper than ${maxDepth} levels`);
+      }
+      await next();
+    });
+}

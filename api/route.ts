@@ -1,0 +1,87 @@
+import { createRoute } from '@hono/zod-openapi';
+import type { RouteConfig } from '@hono/zod-openapi';
+import type { MiddlewareHandler } from 'hono';
+import type { Action, ResourceType } from '../domain/permissions.ts';
+import type { ApiEnv } from './context.ts';
+import { ErrorResponse } from './errors.ts';
+import { admit } from './middleware/admit.ts';
+
+/**
+ * Who may call a route. `{ type, action }` names the permission that the command or query behind it checks; the gate
+ * itself refuses keys whose scopes do not cover it. `signed-in`: any user, each sees only his own or readable rows.
+ */
+export type Access = 'public' | 'signed-in' | 'agent' | { readonly type: ResourceType; readonly action: Action };
+
+export interface RoutePolicy {
+  /** No default: a route without an authorization decision does not compile. */
+  readonly access: Access;
+  /** `login` 60/min and `upload` 12/min instead of the general limit; `none` for probes. */
+  readonly rateLimit?: 'api' | 'login' | 'upload' | 'none';
+  /** Largest request body in bytes, default 1 MiB. */
+  readonly maxBodyBytes?: number;
+  /** Streams have no time limit and take the token from the query as well (spec/06 §1.1). */
+  readonly stream?: boolean;
+  /** Writes an audit row when the request fails after authorization; success rows belong to the command. */
+  readonly auditFailure?: AuditedFailure;
+  /** Path as given, without `/api/v2` in front. */
+  readonly root?: boolean;
+}
+
+export interface AuditedFailure {
+  readonly resourceType: string;
+  readonly action: 'create' | 'write' | 'delete' | 'start' | 'stop';
+  /** Path parameter that names the resource. */
+  readonly param?: string;
+}
+
+export type BerthRoute = Omit<RouteConfig, 'tags'> & RoutePolicy & { readonly tags?: readonly string[] };
+/** What `app.openapi` takes; the literal types of path and responses are kept. */
+export type DefinedRoute<R extends BerthRoute> = Omit<R, 'tags'> & { tags?: string[]; getRoutingPath(): string };
+
+const error = (description: string) => ({ description, content: { 'application/json': { schema: ErrorResponse } } });
+const commonErrors = {
+  400: error('Invalid input'),
+  401: error('No or bad credentials'),
+  403: error('Known, but not allowed'),
+  404: error('Missing or not readable'),
+  429: error('Too many requests; see Retry-After'),
+  500: error('Internal error'),
+  503: error('Temporarily unavailable; see Retry-After'),
+};
+const errorsFor = (access: Access) => {
+  const { 401: unauthenticated, 403: forbidden, ...open } = commonErrors;
+  return access === 'public' ? open : { ...open, 401: unauthenticated, 403: forbidden };
+};
+
+export const routePrefix = '/api/v2';
+const security = { agent: [{ agentToken: [] }], user: [{ sessionToken: [] }, { bearer: [] }, { cookie: [] }] };
+
+/** As written into the document, and read back by the route-walk test. */
+export const describeAccess = (access: Access): string =>
+  typeof access === 'string' ? access : `${access.type}:${access.action}`;
+
+/**
+ * `createRoute` with an authorization declaration that cannot be left out. It adds authentication, rate limit, body
+ * limit, CSRF check and time limit as the policy says, documents the access as `x-berth-access`, and the common error
+ * responses. The type of the route is kept, so handlers stay typed by their own responses.
+ */
+export function defineRoute<const R extends BerthRoute>(route: R): DefinedRoute<R> {
+  const { access, rateLimit = 'api', maxBodyBytes, stream = false, auditFailure, root = false, ...config } = route;
+  const middleware: MiddlewareHandler<ApiEnv>[] = admit({
+    access,
+    rateLimit,
+    maxBodyBytes: maxBodyBytes ?? 1_048_576,
+    stream,
+    auditFailure,
+    readsJson: config.request?.body !== undefined && 'application/json' in config.request.body.content,
+  });
+  const full = {
+    ...config,
+    path: root ? config.path : `${routePrefix}${config.path}`,
+    middleware,
+    security: access === 'public' ? [] : access === 'agent' ? security.agent : security.user,
+    responses: { ...errorsFor(access), ...config.responses },
+    'x-berth-access': describeAccess(access),
+  };
+  return createRoute(full as unknown as RouteConfig) as unknown as DefinedRoute<R>;
+}

@@ -1,0 +1,92 @@
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+
+/**
+ * What this process counts. Event metrics are fed at the moment of the event by the attempt that made the database
+ * transition, never by workflow code. No ids, names or free text as labels. Source: spec/08 §1, spec/02 §1.8.
+ */
+export function createMetrics(options: { version: string; defaultMetrics?: boolean }) {
+  const registry = new Registry();
+  if (options.defaultMetrics ?? true) collectDefaultMetrics({ register: registry });
+  const registers = [registry];
+
+  const workspaceBuildsEnqueued = new Counter({
+    name: 'coderd_workspace_builds_enqueued_total',
+    help: 'Attempts to enqueue a workspace build.',
+    labelNames: ['provisioner_type', 'build_reason', 'transition', 'status'] as const,
+    registers,
+  });
+  const queueWait = new Histogram({
+    name: 'coderd_provisioner_job_queue_wait_seconds',
+    help: 'Time from a job being created to a worker taking it.',
+    labelNames: ['provisioner_type', 'job_type', 'transition', 'build_reason'] as const,
+    buckets: [0.025, 0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 900, 1800],
+    registers,
+  });
+  const requests = new Counter({
+    name: 'coderd_api_requests_processed_total',
+    help: 'Finished API requests.',
+    labelNames: ['code', 'method', 'path'] as const,
+    registers,
+  });
+  const requestSeconds = new Histogram({
+    name: 'coderd_api_request_latencies_seconds',
+    help: 'Time to answer an API request.',
+    labelNames: ['method', 'path'] as const,
+    buckets: [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 10, 30],
+    registers,
+  });
+  const concurrentRequests = new Gauge({
+    name: 'coderd_api_concurrent_requests',
+    help: 'API requests in flight.',
+    registers,
+  });
+  const concurrentStreams = new Gauge({
+    name: 'coderd_api_concurrent_websockets',
+    help: 'WebSocket and SSE streams in flight.',
+    labelNames: ['path'] as const,
+    registers,
+  });
+  new Gauge({
+    name: 'coderd_build_info',
+    help: 'Constant 1, labelled with the version.',
+    labelNames: ['version'] as const,
+    registers,
+  }).set({ version: options.version }, 1);
+
+  return {
+    registry,
+    requests,
+    requestSeconds,
+    concurrentRequests,
+    concurrentStreams,
+    /** `build_reason` is the stored reason, except `prebuild` for builds of the reconciler. */
+    buildEnqueued: (labels: {
+      provisionerType: string;
+      buildReason: string;
+      transition: string;
+      status: 'success' | 'failed';
+    }): void =>
+      workspaceBuildsEnqueued.inc({
+        provisioner_type: labels.provisionerType,
+        build_reason: labels.buildReason,
+        transition: labels.transition,
+        status: labels.status,
+      }),
+    /** Imports and dry runs give `''` for transition and reason. Differences below 1 ms count as 1 ms. */
+    jobTaken: (
+      labels: { provisionerType: string; jobType: string; transition: string; buildReason: string },
+      waitSeconds: number,
+    ): void =>
+      queueWait.observe(
+        {
+          provisioner_type: labels.provisionerType,
+          job_type: labels.jobType,
+          transition: labels.transition,
+          build_reason: labels.buildReason,
+        },
+        Math.max(waitSeconds, 0.001),
+      ),
+  };
+}
+
+export type Metrics = ReturnType<typeof createMetrics>;
