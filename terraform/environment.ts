@@ -139,8 +139,10 @@ export interface DryRunEnvironmentInput {
   readonly workspaceName: string;
   /** Random. */
   readonly workspaceId: string;
-  /** Id random, name of the user who asked. */
-  readonly owner: { readonly id: string; readonly username: string };
+  /** Random. */
+  readonly ownerId: string;
+  /** Of the user who asked. */
+  readonly ownerUsername: string;
   readonly parameters: readonly ParameterValue[];
   readonly variables: readonly VariableValue[];
   readonly agentScripts: AgentScripts;
@@ -151,8 +153,8 @@ export const dryRunEnvironment = (input: DryRunEnvironmentInput): Record<string,
   ...importEnvironment({ ...input, transition: 'start' }),
   CODER_WORKSPACE_ID: input.workspaceId,
   CODER_WORKSPACE_NAME: input.workspaceName || 'dryrun',
-  CODER_WORKSPACE_OWNER: input.owner.username,
-  CODER_WORKSPACE_OWNER_ID: input.owner.id,
+  CODER_WORKSPACE_OWNER: input.ownerUsername,
+  CODER_WORKSPACE_OWNER_ID: input.ownerId,
   ...parameterVariables('CODER_PARAMETER_', input.parameters),
 });
 

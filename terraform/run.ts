@@ -22,8 +22,6 @@ export interface TerraformExit {
 
 export interface TerraformProcess {
   readonly pid: number;
-  readonly stdoutPath: string;
-  readonly stderrPath: string;
   /** Settles when terraform has ended and nothing of its process group is left. Never rejects. */
   readonly exited: Promise<TerraformExit>;
   /**
@@ -93,8 +91,6 @@ export function startTerraform(options: StartTerraformOptions): TerraformProcess
   });
   return {
     pid,
-    stdoutPath: stdoutFile(outputDir),
-    stderrPath: stderrFile(outputDir),
     exited,
     interrupt() {
       if (ended || interrupted) return;
