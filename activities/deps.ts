@@ -25,7 +25,7 @@ export interface ProvisionerDeps {
     readonly path: string;
     readonly version: string;
     /** Terraform CLI configuration with the provider mirror. */
-    readonly cliConfigPath: string | undefined;
+    readonly cliConfigPath: string | null;
     /** The worker's own environment; filtered before Terraform sees it (terraform/environment.ts). */
     readonly workerEnvironment: NodeJS.ProcessEnv;
   };

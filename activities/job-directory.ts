@@ -1,8 +1,7 @@
-import { eq } from 'drizzle-orm';
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { files } from '../db/schema/files.ts';
+import { getFile } from '../db/queries/files.ts';
 import type { Db } from '../db/client.ts';
 import type { TerraformModule } from '../domain/provisioned.ts';
 import { extractTar } from '../terraform/archive.ts';
@@ -11,7 +10,7 @@ import { sourceDirectory } from './leftovers.ts';
 
 /** A stored archive whose bytes match its hash; undefined when it is missing or damaged. */
 export async function readArchive(db: Db, fileId: string): Promise<Buffer | undefined> {
-  const [row] = await db.select({ data: files.data, hash: files.hash }).from(files).where(eq(files.id, fileId));
+  const row = await getFile(db, fileId);
   if (row === undefined) return undefined;
   return createHash('sha256').update(row.data).digest('hex') === row.hash ? row.data : undefined;
 }

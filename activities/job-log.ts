@@ -2,7 +2,7 @@ import { fitLogLines } from '../domain/job-logs.ts';
 import type { JobLogLine } from '../domain/provisioned.ts';
 import type { Db } from '../db/client.ts';
 import { appendJobLogs } from '../db/queries/job-logs.ts';
-import { splitLogLine } from '../terraform/output.ts';
+import { logRows } from '../terraform/log-lines.ts';
 import type { Redactor } from '../terraform/secrets.ts';
 
 const flushEveryMs = 250;
@@ -13,8 +13,9 @@ const maxBufferedLines = 5_000;
 export interface JobLog {
   /** Starts a stage: a row with empty output. Later lines belong to it. */
   stage(name: string): void;
-  /** Adds lines in the current stage, masked and split. Resolves when the buffer has room again. */
-  add(lines: readonly Omit<JobLogLine, 'stage'>[], logOffset?: number): Promise<void>;
+  /** Adds lines that are masked and split already. Resolves when the buffer has room again. */
+  add(lines: readonly JobLogLine[], logOffset?: number): Promise<void>;
+  currentStage(): string;
   /** One line of our own. */
   say(level: JobLogLine['level'], output: string): void;
   /** Writes what is left. Rejects when the attempt is fenced. */
@@ -71,18 +72,19 @@ export function createJobLog(options: {
     writing = writing.catch(() => undefined).then(write);
     return writing;
   };
-  const push = (lines: readonly Omit<JobLogLine, 'stage'>[]) => {
-    for (const line of lines)
-      for (const output of splitLogLine(redactor.redact(line.output))) buffer.push({ ...line, stage, output });
+  const push = (lines: readonly JobLogLine[]) => {
+    buffer.push(...lines);
     if (buffer.length >= flushAtLines) void enqueue().catch(() => undefined);
     else timer ??= setTimeout(() => void enqueue().catch(() => undefined), flushEveryMs);
   };
   return {
     stage(name) {
       stage = name;
-      push([{ source: 'provisioner_daemon', level: 'info', output: '', createdAt: new Date() }]);
+      push([{ source: 'provisioner_daemon', level: 'info', stage, output: '', createdAt: new Date() }]);
     },
-    say: (level, output) => push([{ source: 'provisioner_daemon', level, output, createdAt: new Date() }]),
+    currentStage: () => stage,
+    say: (level, output) =>
+      push(logRows(redactor.redact(output), { source: 'provisioner_daemon', level, stage, createdAt: new Date() })),
     async add(lines, logOffset) {
       if (logOffset !== undefined) offset = logOffset;
       // After the cap nothing is stored: do not even mask the lines.

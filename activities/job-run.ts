@@ -16,6 +16,8 @@ export interface JobRun {
   /** Aborts once with a StopReason: Terraform gets its one SIGINT. */
   readonly stop: AbortSignal;
   readonly timings: JobTiming[];
+  /** Warnings that every plan of the job repeats; shown once. */
+  readonly shownOnce: Set<string>;
 }
 
 /** Ends a run early. The harness decides by `reason` what is written. */

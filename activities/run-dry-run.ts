@@ -32,7 +32,8 @@ export async function runDryRun(run: JobRun): Promise<void> {
     ...dryRunEnvironment({
       accessUrl: deps.accessUrl,
       workspaceName: job.input.workspace_name ?? 'dryrun',
-      owner: { id: randomUUID(), username: version.initiatorUsername },
+      ownerId: randomUUID(),
+      ownerUsername: version.initiatorUsername,
       workspaceId: randomUUID(),
       parameters: job.input.rich_parameter_values ?? [],
       variables,

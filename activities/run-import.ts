@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ProvisionedResources } from '../domain/provisioned.ts';
+import { NIL_UUID } from '../domain/ids.ts';
+import { upsertFile } from '../db/queries/files.ts';
 import { insertModules, insertProvisionedResources } from '../db/queries/provisioned-resources.ts';
 import {
   type ResolvedVariable,
@@ -9,7 +11,6 @@ import {
   insertImportResult,
   readVariableValue,
   storeParsedSource,
-  storeSystemFile,
 } from '../db/queries/template-imports.ts';
 import { listVersionVariables } from '../db/queries/workspace-builds.ts';
 import { transaction } from '../db/client.ts';
@@ -51,11 +52,12 @@ export async function runImport(run: JobRun): Promise<void> {
     deps.terraform.workerEnvironment,
     deps.terraform.cliConfigPath,
   );
-  for (const name of inheritedTerraformVariables)
-    log.say('warn', `The worker's environment sets ${name}; Terraform uses it.`);
+  for (const text of inheritedTerraformVariables)
+    log.say('warn', `The worker's environment sets ${text}; Terraform uses it.`);
+  const values = variables.map(({ name, value, defaultValue }) => ({ name, value, required: defaultValue === null }));
   const environment = (transition: 'start' | 'stop') => ({
     ...base,
-    ...importEnvironment({ accessUrl: deps.accessUrl, transition, variables, agentScripts: {} }),
+    ...importEnvironment({ accessUrl: deps.accessUrl, transition, variables: values, agentScripts: {} }),
   });
   await initialise(run, directory, environment('start'));
   log.stage('Detecting persistent resources');
@@ -159,5 +161,7 @@ async function storeModules(run: JobRun, directory: string): Promise<string | nu
   const { archive, skipped } = await packModules(directory);
   for (const key of skipped)
     run.log.say('warn', `Module ${key} does not fit into the module archive (20 MiB): builds download it.`);
-  return archive === null ? null : storeSystemFile(run.deps.db, archive);
+  return archive === null
+    ? null
+    : (await upsertFile(run.deps.db, { createdBy: NIL_UUID, mimetype: 'application/x-tar', data: archive })).id;
 }

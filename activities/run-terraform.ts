@@ -59,6 +59,7 @@ async function takeAndRun(deps: ProvisionerDeps, jobId: string): Promise<JobOutc
     redactor,
     stop: stop.signal,
     timings: [],
+    shownOnce: new Set(),
   };
   if (job.canceledAt !== null) halt('canceled');
   const jobLease = startJobLease({ db: deps.db, jobId, attempt, onStop: halt });

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { lease } from '../domain/jobs.ts';
 import { createOutputReader, readStderrLine } from '../terraform/output.ts';
-import { startTerraform } from '../terraform/run.ts';
+import { startTerraform, stderrFile, stdoutFile } from '../terraform/run.ts';
 import { tailLines } from '../terraform/tail.ts';
 import { type JobRun, RunFailed, RunStopped, assertRunning, stopReason } from './job-run.ts';
 
@@ -23,14 +23,13 @@ export interface TerraformCommand {
 export async function runTerraformCommand(run: JobRun, command: TerraformCommand): Promise<void> {
   assertRunning(run);
   const { deps, log } = run;
-  const reader = createOutputReader({ stage: command.stage, startedAt: new Date() });
-  const process = await startTerraform({
-    binary: deps.terraform.path,
-    args: command.args,
-    cwd: command.cwd,
-    env: command.env,
-    outputDir: join(run.directory, 'runs', command.name),
-  });
+  const startedAt = new Date();
+  const { redact } = run.redactor;
+  const logStage = log.currentStage();
+  const reader = createOutputReader({ stage: command.stage, logStage, startedAt, redact, shownOnce: run.shownOnce });
+  const outputDir = join(run.directory, 'runs', command.name);
+  const { binary, args, cwd, env } = { ...command, binary: deps.terraform.path };
+  const process = startTerraform({ binary, args, cwd, env, outputDir });
   let killed = false;
   let killTimer: NodeJS.Timeout | undefined;
   const interrupt = () => {
@@ -45,17 +44,18 @@ export async function runTerraformCommand(run: JobRun, command: TerraformCommand
   if (run.stop.aborted) interrupt();
   try {
     const stdout = (async () => {
-      for await (const { line, endOffset } of tailLines(process.stdoutPath, { until: process.exited }))
+      for await (const { line, endOffset } of tailLines(stdoutFile(outputDir), {
+        fromOffset: 0,
+        until: process.exited,
+      }))
         await log.add(reader.push(line).lines, endOffset);
     })();
     const stderr = (async () => {
-      for await (const { line } of tailLines(process.stderrPath, { until: process.exited })) {
-        const row = readStderrLine(line);
-        if (row !== null) await log.add([row]);
-      }
+      for await (const { line } of tailLines(stderrFile(outputDir), { fromOffset: 0, until: process.exited }))
+        await log.add(readStderrLine(line, { logStage, createdAt: new Date(), redact }));
     })();
     const [exit] = await Promise.all([process.exited, stdout, stderr]);
-    const result = reader.result();
+    const result = reader.result(new Date());
     run.timings.push(...result.timings);
     if (killed && stopReason(run) === 'canceled')
       throw new RunFailed(
@@ -97,17 +97,17 @@ const networkFault =
 export async function readTerraform(run: JobRun, command: Omit<TerraformCommand, 'stage'>): Promise<string> {
   assertRunning(run);
   const outputDir = join(run.directory, 'runs', command.name);
-  const process = await startTerraform({ binary: run.deps.terraform.path, ...command, outputDir });
+  const process = startTerraform({ ...command, binary: run.deps.terraform.path, outputDir });
   const interrupt = () => process.interrupt();
   run.stop.addEventListener('abort', interrupt, { once: true });
   try {
     const exit = await process.exited;
     if (run.stop.aborted) throw new RunStopped(stopReason(run));
     if (exit.code !== 0) {
-      const stderr = await readFile(process.stderrPath, 'utf8');
+      const stderr = await readFile(stderrFile(outputDir), 'utf8');
       throw new RunFailed(run.redactor.redact(`terraform ${command.args[0] ?? ''} failed: ${stderr.slice(0, 2_000)}`));
     }
-    return await readFile(process.stdoutPath, 'utf8');
+    return await readFile(stdoutFile(outputDir), 'utf8');
   } finally {
     run.stop.removeEventListener('abort', interrupt);
   }

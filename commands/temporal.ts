@@ -1,5 +1,5 @@
 import { Client, Connection, WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from '@temporalio/client';
-import type { ConnectionOptions } from '@temporalio/client';
+import type { TLSConfig } from '@temporalio/client';
 import { TypedSearchAttributes, defineSearchAttributeKey } from '@temporalio/common';
 import { readFileSync } from 'node:fs';
 import type { Config } from '../config.ts';
@@ -33,7 +33,7 @@ export interface TemporalStarter {
 const startDeadlineMs = 1000;
 
 /** Address, TLS and API key, as both the client's and the worker's connection take them. */
-export function nativeConnectionOptions(config: Config): Pick<ConnectionOptions, 'tls' | 'apiKey'> & { address: string } {
+export function nativeConnectionOptions(config: Config): { address: string; tls?: TLSConfig; apiKey?: string } {
   const read = (path: string | undefined) => (path === undefined ? undefined : readFileSync(path));
   const crt = read(config.TEMPORAL_TLS_CERT_PATH);
   const key = read(config.TEMPORAL_TLS_KEY_PATH);
@@ -51,7 +51,10 @@ export function nativeConnectionOptions(config: Config): Pick<ConnectionOptions,
 
 /** A client that connects on first use, so that an API replica starts and serves reads while Temporal is down. */
 export function lazyClient(config: Config): Client {
-  return new Client({ connection: Connection.lazy(nativeConnectionOptions(config)), namespace: config.TEMPORAL_NAMESPACE });
+  return new Client({
+    connection: Connection.lazy(nativeConnectionOptions(config)),
+    namespace: config.TEMPORAL_NAMESPACE,
+  });
 }
 
 const typedAttributes = (attributes: WorkflowSearchAttributes) =>

@@ -40,7 +40,8 @@ export function createColumnCipher(keys: readonly string[]): ColumnCipher {
     decrypt(place, keyId, ciphertext) {
       const key = byId.get(keyId);
       if (key === undefined) throw new Error(`unknown encryption key ${keyId} for ${place}`);
-      if (ciphertext[0] !== formatVersion || ciphertext.length < 29) throw new Error(`unreadable ciphertext at ${place}`);
+      if (ciphertext[0] !== formatVersion || ciphertext.length < 29)
+        throw new Error(`unreadable ciphertext at ${place}`);
       const decipher = createDecipheriv('aes-256-gcm', key, ciphertext.subarray(1, 13)).setAAD(Buffer.from(place));
       decipher.setAuthTag(ciphertext.subarray(-16));
       return Buffer.concat([decipher.update(ciphertext.subarray(13, -16)), decipher.final()]);

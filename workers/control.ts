@@ -9,7 +9,7 @@ import { connect } from '../db/client.ts';
 import { CONTROL_TASK_QUEUE } from '../domain/ids.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
-import { BERTH_VERSION } from '../version.ts';
+import { version } from '../api/version.ts';
 import { runProcess } from './process.ts';
 import { ensureSchedules } from './schedules.ts';
 import { freeLoopbackAddress, installRuntime, serveWorkerMetrics } from './temporal-runtime.ts';
@@ -48,7 +48,7 @@ await runProcess(logger, async () => {
   });
   const closeMetrics = await serveWorkerMetrics({
     address: config.BERTH_METRICS_ADDRESS,
-    registry: createMetrics({ version: BERTH_VERSION }).registry,
+    registry: createMetrics({ version }).registry,
     sdkMetricsAddress,
     isReady: async () => worker.getState() === 'RUNNING',
   });

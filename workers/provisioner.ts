@@ -12,7 +12,7 @@ import { normalizeTags } from '../domain/jobs.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
 import { checkTerraform } from '../terraform/version.ts';
-import { BERTH_VERSION } from '../version.ts';
+import { version } from '../api/version.ts';
 import { readHostId } from './host-id.ts';
 import { runProcess } from './process.ts';
 import { createQueuePollers } from './queue-pollers.ts';
@@ -50,7 +50,7 @@ await runProcess(logger, async () => {
     config.CODER_EXTERNAL_TOKEN_ENCRYPTION_KEYS,
     join(config.BERTH_DATA_DIR, 'encryption.key'),
   );
-  const metrics = createMetrics({ version: BERTH_VERSION });
+  const metrics = createMetrics({ version });
   const slots = createSlots(config.CODER_PROVISIONER_DAEMONS);
   const pollers = createQueuePollers({
     db,
@@ -68,7 +68,7 @@ await runProcess(logger, async () => {
       terraform: {
         path: terraform.path,
         version: terraform.version,
-        cliConfigPath: config.BERTH_TF_CLI_CONFIG,
+        cliConfigPath: config.BERTH_TF_CLI_CONFIG ?? null,
         workerEnvironment: workerEnvironment(),
       },
       accessUrl: config.CODER_ACCESS_URL,
@@ -81,7 +81,7 @@ await runProcess(logger, async () => {
     }),
   });
   const beat = async () => {
-    const daemon = { id: workerId, name: config.BERTH_HOST_NAME.slice(0, 64), tags, version: BERTH_VERSION };
+    const daemon = { id: workerId, name: config.BERTH_HOST_NAME.slice(0, 64), tags, version };
     await upsertDaemon(db, { ...daemon, taskQueues: pollers.queues() }).catch((err: unknown) =>
       logger.warn({ err }, 'heartbeat not written'),
     );

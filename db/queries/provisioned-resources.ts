@@ -119,15 +119,13 @@ async function insertAgentChildren(tx: Db, agents: readonly ProvisionedAgent[], 
         icon: script.icon,
       })),
     );
-    await tx
-      .insert(workspaceAgentScripts)
-      .values(
-        scripts.map(({ script: { icon: _icon, ...row }, agentId }) => ({
-          ...row,
-          workspaceAgentId: agentId,
-          createdAt: now,
-        })),
-      );
+    await tx.insert(workspaceAgentScripts).values(
+      scripts.map(({ script: { icon: _icon, ...row }, agentId }) => ({
+        ...row,
+        workspaceAgentId: agentId,
+        createdAt: now,
+      })),
+    );
   }
   const metadata = agents.flatMap((agent) => agent.metadata.map((item) => ({ ...item, workspaceAgentId: agent.id })));
   if (metadata.length > 0) await tx.insert(workspaceAgentMetadata).values(metadata);

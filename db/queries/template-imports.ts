@@ -1,10 +1,8 @@
-import { and, eq, sql } from 'drizzle-orm';
-import { createHash, randomUUID } from 'node:crypto';
-import { NIL_UUID } from '../../domain/ids.ts';
+import { eq, sql } from 'drizzle-orm';
+import { randomUUID } from 'node:crypto';
 import type { TemplateDefinition, TemplateReferences, TemplateVariable } from '../../domain/provisioned.ts';
 import type { Db } from '../client.ts';
 import type { ColumnCipher } from '../encryption.ts';
-import { files } from '../schema/files.ts';
 import {
   templateVersionParameters,
   templateVersionPresetParameters,
@@ -104,20 +102,6 @@ export async function storeParsedSource(
         : { value: variable.value, valueKeyId: '' }),
     })),
   );
-}
-
-/** Stores a system file once per content (spec/01 §2.4). */
-export async function storeSystemFile(db: Db, data: Buffer): Promise<string> {
-  const hash = createHash('sha256').update(data).digest('hex');
-  await db
-    .insert(files)
-    .values({ hash, createdBy: NIL_UUID, mimetype: 'application/x-tar', data, createdAt: sql`now()` })
-    .onConflictDoNothing();
-  const [row] = await db
-    .select({ id: files.id })
-    .from(files)
-    .where(and(eq(files.hash, hash), eq(files.createdBy, NIL_UUID)));
-  return row!.id;
 }
 
 export interface ImportResult {

@@ -130,3 +130,20 @@ export async function getDryRunVersion(db: Db, versionId: string, initiatorId: s
     .where(eq(templateVersions.id, versionId));
   return row;
 }
+
+export interface NewTemplateVersion {
+  id: string;
+  templateId: string | null;
+  organizationId: string;
+  name: string;
+  message: string;
+  jobId: string;
+  createdBy: string;
+  sourceExampleId: string | null;
+  now: Date;
+}
+
+/** A taken name violates `template_versions_template_name_idx`. */
+export async function insertTemplateVersion(tx: Db, { now, ...version }: NewTemplateVersion): Promise<void> {
+  await tx.insert(templateVersions).values({ ...version, createdAt: now, updatedAt: now });
+}

@@ -10,3 +10,20 @@ export async function findActiveVersionId(db: Db, templateId: string): Promise<s
     .where(eq(templates.id, templateId));
   return row?.activeVersionId;
 }
+
+/** What every decision about a template rests on, deleted ones included. */
+export async function findTemplate(db: Db, templateId: string) {
+  const [row] = await db
+    .select({
+      id: templates.id,
+      name: templates.name,
+      organizationId: templates.organizationId,
+      activeVersionId: templates.activeVersionId,
+      deleted: templates.deleted,
+      userAcl: templates.userAcl,
+      groupAcl: templates.groupAcl,
+    })
+    .from(templates)
+    .where(eq(templates.id, templateId));
+  return row;
+}

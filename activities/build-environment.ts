@@ -1,0 +1,88 @@
+import { transaction } from '../db/client.ts';
+import { readVariableValue } from '../db/queries/template-imports.ts';
+import { deleteSessionToken, replaceSessionToken } from '../db/queries/session-tokens.ts';
+import {
+  type BuildRun,
+  listBuildParameters,
+  listPreviousParameters,
+  listVersionVariables,
+} from '../db/queries/workspace-builds.ts';
+import { baseEnvironment } from '../terraform/base-environment.ts';
+import { buildEnvironment } from '../terraform/environment.ts';
+import type { JobRun } from './job-run.ts';
+
+/** Environment of a build's Terraform; every secret in it is masked in the log from here on. Source: spec/02 §3.1. */
+export async function prepareBuildEnvironment(run: JobRun, found: BuildRun): Promise<Record<string, string>> {
+  const { deps, job, redactor } = run;
+  const { build, workspace, owner, template, version } = found;
+  const [parameters, previousParameters, variableRows, sessionToken] = await Promise.all([
+    listBuildParameters(deps.db, build.id),
+    listPreviousParameters(deps.db, workspace.id, build.number),
+    listVersionVariables(deps.db, version.id),
+    renewSessionToken(run, found),
+  ]);
+  const variables = variableRows.map((row) => ({ ...row, value: readVariableValue(deps.cipher, version.id, row) }));
+  redactor.add(variables.filter((variable) => variable.sensitive).map((variable) => variable.value));
+  redactor.add([sessionToken, owner.sshPrivateKey ?? '']);
+  const { env: base, inheritedTerraformVariables } = baseEnvironment(
+    deps.terraform.workerEnvironment,
+    deps.terraform.cliConfigPath,
+  );
+  for (const text of inheritedTerraformVariables)
+    run.log.say('warn', `The worker's environment sets ${text}; Terraform uses it.`);
+  const roles = [
+    ...owner.rbacRoles.map((name) => ({ name, orgId: '' })),
+    ...(owner.organizationRoles ?? []).map((name) => ({ name, orgId: workspace.organizationId })),
+  ];
+  return {
+    ...base,
+    ...buildEnvironment({
+      accessUrl: deps.accessUrl,
+      transition: build.transition,
+      workspace: { id: workspace.id, name: workspace.name },
+      buildId: build.id,
+      template,
+      versionName: version.name,
+      owner: {
+        id: owner.id,
+        username: owner.username,
+        name: owner.name,
+        email: owner.email,
+        groups: found.groups,
+        rbacRoles: roles,
+        loginType: owner.loginType,
+        sessionToken,
+        oidcAccessToken: '',
+        sshPublicKey: owner.sshPublicKey ?? '',
+        sshPrivateKey: owner.sshPrivateKey ?? '',
+      },
+      parameters,
+      previousParameters,
+      variables,
+      externalAuthTokens: [],
+      prebuildStage: build.prebuildStage,
+      runningAgentToken: null,
+      agentScripts: {},
+      task: null,
+      logLevel: job.input.log_level ?? null,
+    }),
+  };
+}
+
+/** Start: the old token dies, a new one is made. Stop and delete: it only dies. Prebuilds have none (spec/02 §3.2). */
+async function renewSessionToken(run: JobRun, found: BuildRun): Promise<string> {
+  const { build, workspace, owner } = found;
+  const name = `${owner.id}_${workspace.id}_session_token`;
+  return transaction(run.deps.db, async (tx) => {
+    if (build.transition !== 'start' || owner.isSystem) {
+      await deleteSessionToken(tx, { userId: owner.id, name });
+      return '';
+    }
+    return replaceSessionToken(tx, {
+      userId: owner.id,
+      name,
+      lifetimeSeconds: Math.floor(run.deps.maxTokenLifetimeMs / 1000),
+      now: new Date(),
+    });
+  });
+}

@@ -1,0 +1,78 @@
+import { type SQL, and, desc, eq } from 'drizzle-orm';
+import { alias } from 'drizzle-orm/pg-core';
+import type { Db } from '../client.ts';
+import { provisionerDaemons, provisionerJobs } from '../schema/provisioner-jobs.ts';
+import { templateVersions, templates } from '../schema/templates.ts';
+import { users } from '../schema/users.ts';
+import { workspaceBuilds, workspaces } from '../schema/workspaces.ts';
+import { jobViewColumns } from './job-views.ts';
+
+export const buildOwner = alias(users, 'build_owner');
+const initiator = alias(users, 'initiator');
+
+const buildViewColumns = {
+  id: workspaceBuilds.id,
+  createdAt: workspaceBuilds.createdAt,
+  updatedAt: workspaceBuilds.updatedAt,
+  workspaceId: workspaceBuilds.workspaceId,
+  workspaceName: workspaces.name,
+  ownerId: workspaces.ownerId,
+  ownerName: buildOwner.username,
+  ownerAvatarUrl: buildOwner.avatarUrl,
+  templateVersionId: workspaceBuilds.templateVersionId,
+  templateVersionName: templateVersions.name,
+  buildNumber: workspaceBuilds.buildNumber,
+  transition: workspaceBuilds.transition,
+  initiatorId: workspaceBuilds.initiatorId,
+  initiatorName: initiator.username,
+  reason: workspaceBuilds.reason,
+  deadline: workspaceBuilds.deadline,
+  maxDeadline: workspaceBuilds.maxDeadline,
+  dailyCost: workspaceBuilds.dailyCost,
+  presetId: workspaceBuilds.templateVersionPresetId,
+  hasAiTask: workspaceBuilds.hasAiTask,
+  hasExternalAgent: workspaceBuilds.hasExternalAgent,
+  possibleOrphans: workspaceBuilds.possibleOrphans,
+  templateId: templates.id,
+  templateName: templates.name,
+  templateDisplayName: templates.displayName,
+  templateIcon: templates.icon,
+  job: jobViewColumns,
+};
+
+/** Builds with everything their response shows except resources. State is never among it. */
+const selectBuildViews = (db: Db) =>
+  db
+    .select(buildViewColumns)
+    .from(workspaceBuilds)
+    .innerJoin(workspaces, eq(workspaces.id, workspaceBuilds.workspaceId))
+    .innerJoin(buildOwner, eq(buildOwner.id, workspaces.ownerId))
+    .innerJoin(initiator, eq(initiator.id, workspaceBuilds.initiatorId))
+    .innerJoin(templateVersions, eq(templateVersions.id, workspaceBuilds.templateVersionId))
+    .innerJoin(templates, eq(templates.id, workspaces.templateId))
+    .innerJoin(provisionerJobs, eq(provisionerJobs.id, workspaceBuilds.jobId))
+    .leftJoin(provisionerDaemons, eq(provisionerDaemons.id, provisionerJobs.workerId));
+export type BuildView = Awaited<ReturnType<typeof selectBuildViews>>[number];
+
+export async function findBuildView(db: Db, where: SQL | undefined): Promise<BuildView | undefined> {
+  const [row] = await selectBuildViews(db).where(where).limit(1);
+  return row;
+}
+
+export const findBuildViewById = (db: Db, buildId: string) => findBuildView(db, eq(workspaceBuilds.id, buildId));
+export const findBuildViewByNumber = (db: Db, workspaceId: string, buildNumber: number) =>
+  findBuildView(db, and(eq(workspaceBuilds.workspaceId, workspaceId), eq(workspaceBuilds.buildNumber, buildNumber)));
+export const findLatestBuildView = (db: Db, workspaceId: string) =>
+  findBuildView(db, and(eq(workspaceBuilds.workspaceId, workspaceId), eq(workspaceBuilds.isLatest, true)));
+
+/** A page of builds, newest first. */
+export async function listBuildViews(
+  db: Db,
+  input: { where: SQL | undefined; limit: number; offset: number },
+): Promise<BuildView[]> {
+  return selectBuildViews(db)
+    .where(input.where)
+    .orderBy(desc(workspaceBuilds.buildNumber))
+    .limit(input.limit)
+    .offset(input.offset);
+}

@@ -1,0 +1,37 @@
+import { and, eq, sql } from 'drizzle-orm';
+import { createHash } from 'node:crypto';
+import type { Db } from '../client.ts';
+import { files } from '../schema/files.ts';
+
+/** Stores an archive once per content and creator. `created` is false when it was there already. Source: spec/01 §2.4. */
+export async function upsertFile(
+  db: Db,
+  file: { createdBy: string; mimetype: string; data: Buffer },
+): Promise<{ id: string; created: boolean }> {
+  const hash = createHash('sha256').update(file.data).digest('hex');
+  const [inserted] = await db
+    .insert(files)
+    .values({ ...file, hash, createdAt: sql`now()` })
+    .onConflictDoNothing()
+    .returning({ id: files.id });
+  if (inserted !== undefined) return { id: inserted.id, created: true };
+  const [row] = await db
+    .select({ id: files.id })
+    .from(files)
+    .where(and(eq(files.hash, hash), eq(files.createdBy, file.createdBy)));
+  return { id: row!.id, created: false };
+}
+
+export async function findFileOwner(db: Db, fileId: string) {
+  const [row] = await db.select({ createdBy: files.createdBy }).from(files).where(eq(files.id, fileId));
+  return row;
+}
+
+/** The only read of an archive's bytes. */
+export async function getFile(db: Db, fileId: string) {
+  const [row] = await db
+    .select({ data: files.data, hash: files.hash, createdBy: files.createdBy, mimetype: files.mimetype })
+    .from(files)
+    .where(eq(files.id, fileId));
+  return row;
+}

@@ -1,0 +1,45 @@
+import { sql } from 'drizzle-orm';
+import type { Db } from '../client.ts';
+import { provisionerDaemons, provisionerJobs } from '../schema/provisioner-jobs.ts';
+
+/** Columns of every `ProvisionerJob` in a response; join `provisioner_daemons` on worker_id for the worker's name. */
+export const jobViewColumns = {
+  id: provisionerJobs.id,
+  createdAt: provisionerJobs.createdAt,
+  startedAt: provisionerJobs.startedAt,
+  completedAt: provisionerJobs.completedAt,
+  canceledAt: provisionerJobs.canceledAt,
+  error: provisionerJobs.error,
+  errorCode: provisionerJobs.errorCode,
+  status: provisionerJobs.jobStatus,
+  workerId: provisionerJobs.workerId,
+  workerName: provisionerDaemons.name,
+  fileId: provisionerJobs.fileId,
+  tags: provisionerJobs.tags,
+  organizationId: provisionerJobs.organizationId,
+  initiatorId: provisionerJobs.initiatorId,
+  input: provisionerJobs.input,
+  type: provisionerJobs.type,
+  logsOverflowed: provisionerJobs.logsOverflowed,
+};
+
+export interface QueuePosition {
+  readonly position: number;
+  readonly size: number;
+}
+
+/**
+ * Rank among the pending jobs of the same tag set: priority, created_at, id; 1 = next. Asked only when a pending job is
+ * shown. Source: spec/02 §1.4.
+ */
+export async function listQueuePositions(db: Db, jobIds: readonly string[]): Promise<Map<string, QueuePosition>> {
+  if (jobIds.length === 0) return new Map();
+  const rows = await db.execute<{ id: string; position: number; size: number }>(sql`
+    select id, position, size from (
+      select id,
+        row_number() over (partition by tags order by priority, created_at, id)::int as position,
+        count(*) over (partition by tags)::int as size
+      from provisioner_jobs where started_at is null and completed_at is null
+    ) ranked where id in (select value::uuid from jsonb_array_elements_text(${JSON.stringify(jobIds)}::text::jsonb))`);
+  return new Map(rows.map(({ id, position, size }) => [id, { position, size }]));
+}

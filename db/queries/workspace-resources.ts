@@ -1,0 +1,183 @@
+import { and, asc, eq, inArray, sql } from 'drizzle-orm';
+import type { Db } from '../client.ts';
+import {
+  workspaceAgentConnections,
+  workspaceAgentLogSources,
+  workspaceAgentScripts,
+  workspaceAgents,
+  workspaceApps,
+  workspaceResourceMetadata,
+  workspaceResources,
+} from '../schema/workspace-agents.ts';
+
+const agentColumns = {
+  id: workspaceAgents.id,
+  parentId: workspaceAgents.parentId,
+  createdAt: workspaceAgents.createdAt,
+  updatedAt: workspaceAgents.updatedAt,
+  resourceId: workspaceAgents.resourceId,
+  name: workspaceAgents.name,
+  instanceId: workspaceAgents.authInstanceId,
+  architecture: workspaceAgents.architecture,
+  operatingSystem: workspaceAgents.operatingSystem,
+  environmentVariables: workspaceAgents.environmentVariables,
+  directory: workspaceAgents.directory,
+  expandedDirectory: workspaceAgents.expandedDirectory,
+  version: workspaceAgents.version,
+  apiVersion: workspaceAgents.apiVersion,
+  connectionTimeoutSeconds: workspaceAgents.connectionTimeoutSeconds,
+  troubleshootingUrl: workspaceAgents.troubleshootingUrl,
+  lifecycleState: workspaceAgents.lifecycleState,
+  startedAt: workspaceAgents.startedAt,
+  readyAt: workspaceAgents.readyAt,
+  subsystems: workspaceAgents.subsystems,
+  displayApps: workspaceAgents.displayApps,
+  displayOrder: workspaceAgents.displayOrder,
+  logsLength: workspaceAgents.logsLength,
+  logsOverflowed: workspaceAgents.logsOverflowed,
+  firstConnectedAt: workspaceAgentConnections.firstConnectedAt,
+  lastConnectedAt: workspaceAgentConnections.lastConnectedAt,
+  disconnectedAt: workspaceAgentConnections.disconnectedAt,
+};
+
+/**
+ * Resources of many jobs with everything below them, in a constant number of statements. `transition` narrows imports to
+ * their start plan.
+ */
+export async function listResourceTrees(db: Db, jobIds: readonly string[], transition?: 'start') {
+  if (jobIds.length === 0) return [];
+  const resources = await db
+    .select({
+      id: workspaceResources.id,
+      createdAt: workspaceResources.createdAt,
+      jobId: workspaceResources.jobId,
+      transition: workspaceResources.transition,
+      type: workspaceResources.type,
+      name: workspaceResources.name,
+      hide: workspaceResources.hide,
+      icon: workspaceResources.icon,
+      dailyCost: workspaceResources.dailyCost,
+    })
+    .from(workspaceResources)
+    .where(
+      and(
+        inArray(workspaceResources.jobId, [...jobIds]),
+        transition === undefined ? undefined : eq(workspaceResources.transition, transition),
+      ),
+    )
+    .orderBy(sql`lower(${workspaceResources.name})`, workspaceResources.id);
+  if (resources.length === 0) return [];
+  const resourceIds = resources.map((resource) => resource.id);
+  const [metadata, agents] = await Promise.all([
+    db
+      .select({
+        resourceId: workspaceResourceMetadata.workspaceResourceId,
+        key: workspaceResourceMetadata.key,
+        value: workspaceResourceMetadata.value,
+        sensitive: workspaceResourceMetadata.sensitive,
+      })
+      .from(workspaceResourceMetadata)
+      .where(inArray(workspaceResourceMetadata.workspaceResourceId, resourceIds))
+      .orderBy(asc(workspaceResourceMetadata.id)),
+    listAgents(db, resourceIds),
+  ]);
+  const agentsByResource = groupBy(agents, 'resourceId');
+  const metadataByResource = groupBy(metadata, 'resourceId');
+  return resources.map((resource) => ({
+    ...resource,
+    metadata: metadataByResource.get(resource.id) ?? [],
+    agents: agentsByResource.get(resource.id) ?? [],
+  }));
+}
+export type ResourceTree = Awaited<ReturnType<typeof listResourceTrees>>[number];
+export type AgentTree = ResourceTree['agents'][number];
+
+async function listAgents(db: Db, resourceIds: readonly string[]) {
+  const agents = await db
+    .select(agentColumns)
+    .from(workspaceAgents)
+    .leftJoin(workspaceAgentConnections, eq(workspaceAgentConnections.agentId, workspaceAgents.id))
+    .where(and(inArray(workspaceAgents.resourceId, [...resourceIds]), eq(workspaceAgents.deleted, false)))
+    .orderBy(asc(workspaceAgents.displayOrder), asc(workspaceAgents.name));
+  if (agents.length === 0) return [];
+  const ids = agents.map((agent) => agent.id);
+  const [apps, scripts, logSources] = await Promise.all([
+    listApps(db, ids),
+    db
+      .select({
+        id: workspaceAgentScripts.id,
+        agentId: workspaceAgentScripts.workspaceAgentId,
+        logSourceId: workspaceAgentScripts.logSourceId,
+        logPath: workspaceAgentScripts.logPath,
+        script: workspaceAgentScripts.script,
+        cron: workspaceAgentScripts.cron,
+        startBlocksLogin: workspaceAgentScripts.startBlocksLogin,
+        runOnStart: workspaceAgentScripts.runOnStart,
+        runOnStop: workspaceAgentScripts.runOnStop,
+        timeoutSeconds: workspaceAgentScripts.timeoutSeconds,
+        displayName: workspaceAgentScripts.displayName,
+      })
+      .from(workspaceAgentScripts)
+      .where(inArray(workspaceAgentScripts.workspaceAgentId, ids))
+      .orderBy(workspaceAgentScripts.displayName, workspaceAgentScripts.id),
+    db
+      .select({
+        id: workspaceAgentLogSources.id,
+        agentId: workspaceAgentLogSources.workspaceAgentId,
+        createdAt: workspaceAgentLogSources.createdAt,
+        displayName: workspaceAgentLogSources.displayName,
+        icon: workspaceAgentLogSources.icon,
+      })
+      .from(workspaceAgentLogSources)
+      .where(inArray(workspaceAgentLogSources.workspaceAgentId, ids))
+      .orderBy(workspaceAgentLogSources.displayName, workspaceAgentLogSources.id),
+  ]);
+  const children = {
+    apps: groupBy(apps, 'agentId'),
+    scripts: groupBy(scripts, 'agentId'),
+    logSources: groupBy(logSources, 'agentId'),
+  };
+  return agents.map((agent) => ({
+    ...agent,
+    apps: children.apps.get(agent.id) ?? [],
+    scripts: children.scripts.get(agent.id) ?? [],
+    logSources: children.logSources.get(agent.id) ?? [],
+  }));
+}
+
+async function listApps(db: Db, agentIds: readonly string[]) {
+  return db
+    .select({
+      id: workspaceApps.id,
+      agentId: workspaceApps.agentId,
+      slug: workspaceApps.slug,
+      displayName: workspaceApps.displayName,
+      icon: workspaceApps.icon,
+      command: workspaceApps.command,
+      url: workspaceApps.url,
+      external: workspaceApps.external,
+      subdomain: workspaceApps.subdomain,
+      sharingLevel: workspaceApps.sharingLevel,
+      healthcheckUrl: workspaceApps.healthcheckUrl,
+      healthcheckInterval: workspaceApps.healthcheckInterval,
+      healthcheckThreshold: workspaceApps.healthcheckThreshold,
+      health: workspaceApps.health,
+      displayGroup: workspaceApps.displayGroup,
+      hidden: workspaceApps.hidden,
+      openIn: workspaceApps.openIn,
+      tooltip: workspaceApps.tooltip,
+    })
+    .from(workspaceApps)
+    .where(inArray(workspaceApps.agentId, [...agentIds]))
+    .orderBy(asc(workspaceApps.displayOrder), asc(workspaceApps.slug));
+}
+
+function groupBy<K extends string, T extends Record<K, string>>(rows: readonly T[], key: K): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const row of rows) {
+    const group = groups.get(row[key]);
+    if (group === undefined) groups.set(row[key], [row]);
+    else group.push(row);
+  }
+  return groups;
+}
