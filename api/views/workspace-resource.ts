@@ -1,0 +1,171 @@
+import { z } from '@hono/zod-openapi';
+import type { AgentTree, ResourceTree } from '../../db/queries/workspace-resources.ts';
+import { agentHealth, agentStatus, startupScriptBehavior } from '../../domain/agents.ts';
+import { timestamp } from '../schemas.ts';
+import { WorkspaceApp, appView } from './workspace-app.ts';
+
+export const WorkspaceAgent = z
+  .object({
+    id: z.string(),
+    parent_id: z.string().nullable(),
+    created_at: timestamp(),
+    updated_at: timestamp(),
+    first_connected_at: timestamp().optional(),
+    last_connected_at: timestamp().optional(),
+    disconnected_at: timestamp().optional(),
+    started_at: timestamp().optional(),
+    ready_at: timestamp().optional(),
+    status: z.enum(['connecting', 'connected', 'disconnected', 'timeout']),
+    lifecycle_state: z.string(),
+    name: z.string(),
+    resource_id: z.string(),
+    instance_id: z.string().optional(),
+    architecture: z.string(),
+    environment_variables: z.record(z.string(), z.string()),
+    operating_system: z.string(),
+    logs_length: z.number().int(),
+    logs_overflowed: z.boolean(),
+    directory: z.string().optional(),
+    expanded_directory: z.string().optional(),
+    version: z.string(),
+    api_version: z.string(),
+    apps: z.array(WorkspaceApp),
+    connection_timeout_seconds: z.number().int(),
+    troubleshooting_url: z.string(),
+    subsystems: z.array(z.string()),
+    health: z.object({ healthy: z.boolean(), reason: z.string().optional() }),
+    display_apps: z.array(z.string()),
+    log_sources: z.array(
+      z.object({
+        workspace_agent_id: z.string(),
+        id: z.string(),
+        created_at: timestamp(),
+        display_name: z.string(),
+        icon: z.string(),
+      }),
+    ),
+    scripts: z.array(
+      z.object({
+        id: z.string(),
+        log_source_id: z.string(),
+        log_path: z.string(),
+        script: z.string(),
+        cron: z.string(),
+        run_on_start: z.boolean(),
+        run_on_stop: z.boolean(),
+        start_blocks_login: z.boolean(),
+        timeout: z.number().int().openapi({ description: 'nanoseconds' }),
+        display_name: z.string(),
+      }),
+    ),
+    startup_script_behavior: z.enum(['blocking', 'non-blocking']),
+  })
+  .openapi('WorkspaceAgent');
+export type WorkspaceAgentBody = z.infer<typeof WorkspaceAgent>;
+
+export const WorkspaceResource = z
+  .object({
+    id: z.string(),
+    created_at: timestamp(),
+    job_id: z.string(),
+    workspace_transition: z.enum(['start', 'stop', 'delete']),
+    type: z.string(),
+    name: z.string(),
+    hide: z.boolean(),
+    icon: z.string(),
+    agents: z.array(WorkspaceAgent).optional(),
+    metadata: z.array(z.object({ key: z.string(), value: z.string(), sensitive: z.boolean() })).optional(),
+    daily_cost: z.number().int(),
+  })
+  .openapi('WorkspaceResource');
+export type WorkspaceResourceBody = z.infer<typeof WorkspaceResource>;
+
+const nanoseconds = 1_000_000_000;
+
+/** An agent as clients see it: status and health are derived now; its token is never part of it. Source: spec/06 §9. */
+export function agentView(agent: AgentTree, now: Date): WorkspaceAgentBody {
+  const status = agentStatus(agent, now);
+  const time = <K extends string>(key: K, instant: Date | null) =>
+    (instant === null ? {} : { [key]: instant.toISOString() }) as Partial<Record<K, string>>;
+  return {
+    id: agent.id,
+    parent_id: agent.parentId,
+    created_at: agent.createdAt.toISOString(),
+    updated_at: agent.updatedAt.toISOString(),
+    ...time('first_connected_at', agent.firstConnectedAt),
+    ...time('last_connected_at', agent.lastConnectedAt),
+    ...time('disconnected_at', agent.disconnectedAt),
+    ...time('started_at', agent.startedAt),
+    ...time('ready_at', agent.readyAt),
+    status,
+    lifecycle_state: agent.lifecycleState,
+    name: agent.name,
+    resource_id: agent.resourceId,
+    ...(agent.instanceId !== null && { instance_id: agent.instanceId }),
+    architecture: agent.architecture,
+    environment_variables: agent.environmentVariables ?? {},
+    operating_system: agent.operatingSystem,
+    logs_length: agent.logsLength,
+    logs_overflowed: agent.logsOverflowed,
+    directory: agent.directory,
+    expanded_directory: agent.expandedDirectory,
+    version: agent.version,
+    api_version: agent.apiVersion,
+    apps: agent.apps.map(appView),
+    connection_timeout_seconds: agent.connectionTimeoutSeconds,
+    troubleshooting_url: agent.troubleshootingUrl,
+    subsystems: agent.subsystems,
+    health: { ...agentHealth(status, agent.lifecycleState) },
+    display_apps: agent.displayApps.toSorted(),
+    log_sources: agent.logSources.map((source) => ({
+      workspace_agent_id: source.agentId,
+      id: source.id,
+      created_at: source.createdAt.toISOString(),
+      display_name: source.displayName,
+      icon: source.icon,
+    })),
+    scripts: agent.scripts.map((script) => ({
+      id: script.id,
+      log_source_id: script.logSourceId,
+      log_path: script.logPath,
+      script: script.script,
+      cron: script.cron,
+      run_on_start: script.runOnStart,
+      run_on_stop: script.runOnStop,
+      start_blocks_login: script.startBlocksLogin,
+      timeout: script.timeoutSeconds * nanoseconds,
+      display_name: script.displayName,
+    })),
+    startup_script_behavior: startupScriptBehavior(agent.scripts),
+  };
+}
+
+/** `showSensitive`: the caller may update the workspace or template; others get sensitive metadata as empty text. */
+export function resourceView(
+  resource: ResourceTree,
+  options: { now: Date; showSensitive: boolean },
+): WorkspaceResourceBody {
+  return {
+    id: resource.id,
+    created_at: resource.createdAt.toISOString(),
+    job_id: resource.jobId,
+    workspace_transition: resource.transition,
+    type: resource.type,
+    name: resource.name,
+    hide: resource.hide,
+    icon: resource.icon,
+    agents: resource.agents.map((agent) => agentView(agent, options.now)),
+    metadata: resource.metadata.map(({ key, value, sensitive }) => ({
+      key,
+      value: sensitive && !options.showSensitive ? '' : (value ?? ''),
+      sensitive,
+    })),
+    daily_cost: resource.dailyCost,
+  };
+}
+
+/** Smallest display order of its agents first, then by name (spec/06 §9). */
+export const byAgentOrder = (a: ResourceTree, b: ResourceTree): number =>
+  firstOrder(a) - firstOrder(b) || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
+const firstOrder = (resource: ResourceTree): number =>
+  Math.min(...resource.agents.map((agent) => agent.displayOrder), Number.MAX_SAFE_INTEGER);

@@ -1,0 +1,122 @@
+import { Client, Connection } from '@temporalio/client';
+import { NativeConnection, Worker } from '@temporalio/worker';
+import { pino } from 'pino';
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { createControlActivities } from '../../activities/index.ts';
+import { createProvisionerActivities } from '../../activities/index.ts';
+import type { ProvisionerDeps } from '../../activities/deps.ts';
+import { createSlots } from '../../activities/slots.ts';
+import type { CommandDeps } from '../../commands/deps.ts';
+import { createTemporalStarter } from '../../commands/temporal.ts';
+import { workerEnvironment } from '../../config.ts';
+import { type Database, connect } from '../../db/client.ts';
+import { createColumnCipher } from '../../db/encryption.ts';
+import { createMetrics } from '../../telemetry/metrics.ts';
+import { createQueuePollers } from '../../workers/queue-pollers.ts';
+import { createTestDatabase, testTemporalAddress, testTerraform } from './services.ts';
+
+/** Everything real and in this process: database of its own, Temporal namespace of its own, workers, Terraform. */
+export interface TestStack {
+  readonly database: Database;
+  readonly client: Client;
+  readonly commands: CommandDeps;
+  readonly provisioner: ProvisionerDeps;
+  readonly namespace: string;
+  stop(): Promise<void>;
+}
+
+/** A namespace per stack: task queues and workflow ids of parallel test files never meet. */
+async function createNamespace(connection: Connection): Promise<string> {
+  const namespace = `test-${randomUUID().slice(0, 8)}`;
+  await connection.workflowService.registerNamespace({
+    namespace,
+    workflowExecutionRetentionPeriod: { seconds: 24 * 60 * 60 },
+  });
+  return namespace;
+}
+
+export async function startTestStack(options: { slots?: number; searchAttributes?: readonly string[] } = {}): Promise<TestStack> {
+  const testDatabase = await createTestDatabase();
+  const database = connect(testDatabase.url, { max: 10, applicationName: 'berth-test' });
+  const address = testTemporalAddress();
+  const connection = await Connection.connect({ address });
+  const namespace = await createNamespace(connection);
+  await registerSearchAttributes(connection, namespace);
+  const client = new Client({ connection, namespace });
+  const native = await NativeConnection.connect({ address });
+  const logger = pino({ level: 'silent' });
+  const metrics = createMetrics({ version: 'test', defaultMetrics: false });
+  const temporal = createTemporalStarter(client);
+  const cipher = createColumnCipher([Buffer.alloc(32, 7).toString('base64')]);
+  const workRoot = mkdtempSync(join(tmpdir(), 'berth-work-'));
+  const slots = options.slots ?? 2;
+  const terraform = testTerraform();
+  const provisioner: ProvisionerDeps = {
+    db: database.db,
+    cipher,
+    logger,
+    metrics,
+    slots: createSlots(slots),
+    terraform: {
+      path: terraform.path,
+      version: 'test',
+      cliConfigPath: terraform.cliConfig,
+      workerEnvironment: workerEnvironment(),
+    },
+    accessUrl: 'http://127.0.0.1:3000',
+    workRoot,
+    hostId: 'test-host',
+    workerId: randomUUID(),
+    forceCancelMs: 20_000,
+    externalAuthIds: [],
+    maxTokenLifetimeMs: 24 * 3_600_000,
+  };
+  const control = await Worker.create({
+    connection: native,
+    namespace,
+    taskQueue: 'control',
+    workflowsPath: fileURLToPath(new URL('../../workflows/index.ts', import.meta.url)),
+    activities: createControlActivities({ db: database.db, logger, temporal, isWorkflowOpen: async () => true }),
+  });
+  const running = control.run();
+  const pollers = createQueuePollers({
+    db: database.db,
+    connection: native,
+    namespace,
+    tags: { scope: 'organization', owner: '' },
+    slots,
+    logger,
+    activities: createProvisionerActivities(provisioner),
+  });
+  await pollers.refresh();
+  return {
+    database,
+    client,
+    namespace,
+    provisioner,
+    commands: { db: database.db, temporal, logger, metrics, cipher, now: () => new Date() },
+    async stop() {
+      pollers.stop();
+      control.shutdown();
+      await Promise.allSettled([running, pollers.done]);
+      await native.close();
+      await connection.close();
+      await database.close();
+      await testDatabase.drop();
+      rmSync(workRoot, { recursive: true, force: true });
+    },
+  };
+}
+
+async function registerSearchAttributes(connection: Connection, namespace: string): Promise<void> {
+  const { searchAttributeNames } = await import('../../domain/search-attributes.ts');
+  // 2 = Keyword. The dev server adds them to the namespace within a moment.
+  await connection.operatorService.addSearchAttributes({
+    namespace,
+    searchAttributes: Object.fromEntries(searchAttributeNames.map((name) => [name, 2])),
+  });
+}
