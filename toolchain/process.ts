@@ -83,11 +83,14 @@ export async function waitFor(condition: () => Promise<boolean>, timeoutMs: numb
   }
 }
 
-/** Sends `signal`, waits `graceMs`, then SIGKILL. Resolves when the process is gone; a foreign or dead pid is left alone. */
+/**
+ * Sends `signal`, waits `graceMs`, then SIGKILL. Resolves when the process is gone, with whether it was there at all; a pid
+ * that was given to another process is left alone.
+ */
 export async function terminate(
   target: ProcessIdentity,
   { signal = 'SIGTERM', graceMs = 10_000 }: { signal?: NodeJS.Signals; graceMs?: number } = {},
-): Promise<void> {
+): Promise<boolean> {
   const send = (name: NodeJS.Signals): void => {
     try {
       process.kill(target.pid, name);
@@ -95,11 +98,12 @@ export async function terminate(
       // Gone between the look and the signal.
     }
   };
-  if (!(await isAlive(target))) return;
+  if (!(await isAlive(target))) return false;
   send(signal);
-  if (await waitFor(async () => !(await isAlive(target)), graceMs)) return;
+  if (await waitFor(async () => !(await isAlive(target)), graceMs)) return true;
   send('SIGKILL');
   await waitFor(async () => !(await isAlive(target)), 5_000);
+  return true;
 }
 
 const tryListen = (port: number): Promise<number | null> =>
