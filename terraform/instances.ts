@@ -37,7 +37,7 @@ export function labelOf(address: string): string {
 export function indexText(key: string | number | null): string {
   if (key === null) return '';
   if (typeof key === 'number') return `[${key}]`;
-  return `[${JSON.stringify(key).replaceAll('${', '$${').replaceAll('%{', '%%{')}]`;
+  return `[${JSON.stringify(key).replaceAll(/[$%](?=\{)/g, (sign) => sign + sign)}]`;
 }
 
 /** Byte order of the address: the order of every list that the conversion makes. */
