@@ -4,11 +4,30 @@ import { registerDocs } from './docs.ts';
 import { handleError, handleNotFound, invalidRequest, zodValidations } from './errors.ts';
 import { beginRequest, noteRoute } from './middleware/request.ts';
 import { securityHeaders } from './middleware/security-headers.ts';
+import { registerApiKeyRoutes } from './routes/api-keys.ts';
+import { registerAuditRoutes } from './routes/audit.ts';
+import { registerGroupRoutes } from './routes/groups.ts';
+import { registerLoginRoutes } from './routes/login.ts';
+import { registerMemberRoutes } from './routes/members.ts';
+import { registerOrganizationRoutes } from './routes/organizations.ts';
+import { registerUserSettingRoutes } from './routes/user-settings.ts';
+import { registerUserRoutes } from './routes/users.ts';
 import { registerGeneralRoutes } from './routes/general.ts';
 import { registerHealthRoutes } from './routes/health.ts';
 
 /** One line per resource; fixed paths come before those with a parameter in the same place. */
-const resources: readonly ((app: App, deps: AppDeps) => void)[] = [registerHealthRoutes, registerGeneralRoutes];
+const resources: readonly ((app: App, deps: AppDeps) => void)[] = [
+  registerHealthRoutes,
+  registerGeneralRoutes,
+  registerLoginRoutes,
+  registerUserRoutes,
+  registerUserSettingRoutes,
+  registerApiKeyRoutes,
+  registerOrganizationRoutes,
+  registerMemberRoutes,
+  registerGroupRoutes,
+  registerAuditRoutes,
+];
 
 /** The whole HTTP API over the given dependencies; no port, no process state. */
 export function createApp(deps: AppDeps): App {

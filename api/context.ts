@@ -1,6 +1,9 @@
 import type { HttpBindings } from '@hono/node-server';
 import type { OpenAPIHono } from '@hono/zod-openapi';
+import type { Context } from 'hono';
 import type { TemporalStarter } from '../commands/temporal.ts';
+import type { Caller } from '../commands/caller.ts';
+import type { PasswordHasher } from '../commands/password-hash.ts';
 import type { Config } from '../config.ts';
 import type { Db, Sql } from '../db/client.ts';
 import type { ColumnCipher } from '../db/encryption.ts';
@@ -19,6 +22,8 @@ export interface AppDeps {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly temporal: TemporalStarter;
+  /** One per process, because it limits how many hashings run at once. */
+  readonly passwords: PasswordHasher;
   /** Column encryption (git keys, states, agent tokens). */
   readonly cipher: ColumnCipher;
   /** LISTEN fan-out of this process, for streams. */
@@ -59,3 +64,6 @@ export interface ApiEnv {
 }
 
 export type App = OpenAPIHono<ApiEnv>;
+
+/** Subject and origin of a request, as commands take them. */
+export const callerOf = (c: Context<ApiEnv>): Caller => ({ subject: c.var.subject, origin: c.var.origin });

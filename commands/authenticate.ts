@@ -98,8 +98,9 @@ export function createAuthenticate(deps: Deps) {
     if (row.key.expiresAt.getTime() <= now.getTime() || row.user.deleted || row.user.isSystem) throw badToken();
     if (row.user.status === 'suspended') throw unauthenticated('Your account is suspended; ask an administrator');
 
-    // Named tokens end when they were said to; sessions live as long as they are used.
-    const slides = row.key.loginType !== 'token' && !deps.config.CODER_DISABLE_SESSION_EXPIRY_REFRESH;
+    // Named tokens and those of workspaces end when they were said to; sessions live as long as they are used.
+    const slides =
+      row.key.loginType !== 'token' && row.key.tokenName === '' && !deps.config.CODER_DISABLE_SESSION_EXPIRY_REFRESH;
     const expiresAt = (slides ? slidingExpiry(row.key, now) : undefined) ?? row.key.expiresAt;
     const dormant = row.user.status === 'dormant';
     if (

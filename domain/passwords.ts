@@ -11,7 +11,7 @@ const classes: readonly (readonly [RegExp, number])[] = [
 
 /** Length in which a run of more than two equal or consecutive characters (aaa, abc, 321) counts as two. */
 function collapsedLength(password: string): number {
-  const codes = [...password].map((char) => char.codePointAt(0) ?? 0);
+  const codes = Array.from(password, (char) => char.codePointAt(0) ?? 0);
   let length = 0;
   let runLength = 0;
   let runStep: number | undefined;
@@ -34,7 +34,7 @@ export function passwordBits(password: string): number {
 
 /** Why the password is refused, as a sentence; undefined when it is good enough. */
 export function passwordProblem(password: string, who: { username?: string; email?: string } = {}): string | undefined {
-  const { length } = [...password];
+  const { length } = Array.from(password);
   if (length < minimumLength || length > maximumLength)
     return `must have ${minimumLength} to ${maximumLength} characters`;
   const lower = password.toLowerCase();

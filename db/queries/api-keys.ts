@@ -19,6 +19,7 @@ export interface KeyWithUser {
     expiresAt: Date;
     lifetimeSeconds: number;
     loginType: string;
+    tokenName: string;
     scopes: string[];
     allowList: string[];
   };
@@ -63,6 +64,7 @@ export async function findKeyWithUser(db: Db, keyId: string): Promise<KeyWithUse
         expiresAt: apiKeys.expiresAt,
         lifetimeSeconds: apiKeys.lifetimeSeconds,
         loginType: apiKeys.loginType,
+        tokenName: apiKeys.tokenName,
         scopes: apiKeys.scopes,
         allowList: apiKeys.allowList,
       },

@@ -19,6 +19,8 @@ export interface AuditOrigin {
   readonly actor: string;
 }
 
+export const auditActions = auditLogs.action.enumValues;
+
 export interface NewAuditRow {
   readonly origin: AuditOrigin;
   readonly time: Date;

@@ -3,7 +3,7 @@ import type { SQL } from 'drizzle-orm';
 import type { Subject } from '../../domain/subject.ts';
 import { readableBy } from '../authorization-filter.ts';
 import type { Db } from '../client.ts';
-import { organizationMembers, users } from '../schema/users.ts';
+import { organizationMembers, organizations, users } from '../schema/users.ts';
 
 const memberColumns = {
   organizationId: organizationMembers.organizationId,
@@ -121,4 +121,26 @@ export async function deleteMember(tx: Db, organizationId: string, userId: strin
   await tx
     .delete(organizationMembers)
     .where(and(eq(organizationMembers.organizationId, organizationId), eq(organizationMembers.userId, userId)));
+}
+
+/** Organization id → stored roles of a user, in the organizations where the subject may read the membership. */
+export async function findMembershipRoles(db: Db, subject: Subject, userId: string): Promise<Record<string, string[]>> {
+  const rows = await db
+    .select({ organizationId: organizationMembers.organizationId, roles: organizationMembers.roles })
+    .from(organizationMembers)
+    .innerJoin(
+      organizations,
+      and(eq(organizations.id, organizationMembers.organizationId), eq(organizations.deleted, false)),
+    )
+    .where(
+      and(
+        eq(organizationMembers.userId, userId),
+        readableBy(subject, 'organization_member', {
+          id: organizationMembers.userId,
+          organizationId: organizationMembers.organizationId,
+          ownerId: organizationMembers.userId,
+        }),
+      ),
+    );
+  return Object.fromEntries(rows.map((row) => [row.organizationId, row.roles]));
 }

@@ -71,6 +71,15 @@ export async function getUserByRef(db: Db, subject: Subject, ref: string, option
   return user;
 }
 
+/** Including deleted and system users: for lists that name people of the past. */
+export async function listUsersByIdsIncludingDeleted(db: Db, ids: readonly string[]): Promise<UserRow[]> {
+  if (ids.length === 0) return [];
+  return db
+    .select(userColumns)
+    .from(users)
+    .where(inArray(users.id, [...ids]));
+}
+
 /** Locks the live row for a change and returns it whole, for the audit diff. System users are not found. */
 export async function lockUser(tx: Db, id: string) {
   const [row] = await tx
