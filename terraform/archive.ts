@@ -29,10 +29,15 @@ async function* readTar(tar: Buffer): AsyncGenerator<{ entry: ArchiveEntry; cont
       mode: header.mode ?? 0o644,
       linkname: header.linkname ?? '',
     });
-    const content = entry === null ? drain(stream) : await buffer(stream);
+    const content = entry === null ? drain(stream) : await contentOf(stream);
     if (entry !== null && content instanceof Buffer) yield { entry, content };
   }
 }
+
+const contentOf = (stream: Entry): Promise<Buffer> =>
+  buffer(stream).catch((err: Error) => {
+    throw unreadable(err.message);
+  });
 
 const drain = (stream: Entry): null => {
   stream.resume();
