@@ -75,6 +75,12 @@ const environment = z.object({
   BERTH_TEMPORAL_UI_PORT: integer(8233, 1),
   BERTH_WORK_ROOT: z.string().optional(),
   BERTH_HOST_NAME: z.string().optional(),
+  /** Metrics of the API process; workers are given theirs by BERTH_METRICS_ADDRESS. */
+  CODER_PROMETHEUS_ENABLE: flag(true),
+  CODER_PROMETHEUS_ADDRESS: z
+    .string()
+    .regex(/^.+:\d+$/, 'must be host:port')
+    .default('127.0.0.1:2112'),
   BERTH_METRICS_ADDRESS: z.string().optional(),
   BERTH_WORKFLOW_BUNDLE: z.string().optional(),
   CODER_PROVISIONER_DAEMONS: integer(availableParallelism(), 1),

@@ -1,0 +1,105 @@
+import { serve } from '@hono/node-server';
+import { join } from 'node:path';
+import { WebSocketServer } from 'ws';
+import { createPasswordHasher } from '../commands/password-hash.ts';
+import { createTemporalStarter, lazyClient } from '../commands/temporal.ts';
+import { loadConfig } from '../config.ts';
+import { connect } from '../db/client.ts';
+import { createColumnCipher, loadEncryptionKeys } from '../db/encryption.ts';
+import { createListener } from '../db/notifications.ts';
+import { createLogger } from '../telemetry/logger.ts';
+import { serveMetrics } from '../telemetry/metrics-listener.ts';
+import { createMetrics } from '../telemetry/metrics.ts';
+import { createApp } from './app.ts';
+import { version } from './version.ts';
+
+/** Requests that are still running when the process is told to stop get this long. */
+const drainMs = 25_000;
+/** Nobody needs to send us a large WebSocket message: the streams are one-way. */
+const maxMessageBytes = 64 * 1024;
+
+const config = loadConfig();
+const logger = createLogger({ level: config.BERTH_LOG_LEVEL, component: 'api' });
+
+async function start(): Promise<() => Promise<void>> {
+  if (config.CODER_PG_CONNECTION_URL === undefined)
+    throw new Error('CODER_PG_CONNECTION_URL is not set: `npm run up` starts a database and sets it');
+  const { db, sql, close } = connect(config.CODER_PG_CONNECTION_URL, {
+    max: config.BERTH_PG_POOL_SIZE,
+    applicationName: 'berth-api',
+  });
+  const listener = await createListener(sql);
+  const metrics = createMetrics({ version });
+  const stopping = new AbortController();
+  const keys = loadEncryptionKeys(
+    config.CODER_EXTERNAL_TOKEN_ENCRYPTION_KEYS,
+    join(config.BERTH_DATA_DIR, 'encryption.key'),
+  );
+  const app = createApp({
+    db,
+    sql,
+    config,
+    logger,
+    metrics,
+    // Connects at its first use, so reads are served while Temporal is down.
+    temporal: createTemporalStarter(lazyClient(config)),
+    passwords: createPasswordHasher(),
+    cipher: createColumnCipher(keys),
+    listener,
+    shutdown: stopping.signal,
+    now: () => new Date(),
+  });
+  const closeMetrics = config.CODER_PROMETHEUS_ENABLE
+    ? await serveMetrics(metrics, { address: config.BERTH_METRICS_ADDRESS ?? config.CODER_PROMETHEUS_ADDRESS, logger })
+    : () => Promise.resolve();
+
+  const separator = config.CODER_HTTP_ADDRESS.lastIndexOf(':');
+  const hostname = config.CODER_HTTP_ADDRESS.slice(0, separator).replace(/^\[|\]$/g, '');
+  const port = Number(config.CODER_HTTP_ADDRESS.slice(separator + 1));
+  const sockets = new WebSocketServer({ noServer: true, maxPayload: maxMessageBytes });
+  const server = serve({ fetch: app.fetch, hostname, port, websocket: { server: sockets } }, (address) =>
+    logger.info({ address: `${address.address}:${address.port}`, version }, 'API is listening'),
+  );
+  server.on('error', (err) => {
+    logger.fatal({ err }, 'API cannot listen');
+    process.exit(1);
+  });
+
+  return async () => {
+    // Streams end now (1001), readyz turns red, no new connections; requests in flight are finished.
+    stopping.abort();
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    if ('closeIdleConnections' in server) server.closeIdleConnections();
+    const late = setTimeout(() => {
+      if ('closeAllConnections' in server) server.closeAllConnections();
+    }, drainMs);
+    await closed;
+    clearTimeout(late);
+    await closeMetrics();
+    await listener.close();
+    await close();
+  };
+}
+
+try {
+  const stop = await start();
+  let ending = false;
+  const end = (signal: NodeJS.Signals) => {
+    // A second signal means: now.
+    if (ending) process.exit(1);
+    ending = true;
+    logger.info({ signal }, 'API is stopping');
+    stop().then(
+      () => process.exit(0),
+      (err: unknown) => {
+        logger.error({ err }, 'API did not stop cleanly');
+        process.exit(1);
+      },
+    );
+  };
+  process.on('SIGTERM', end);
+  process.on('SIGINT', end);
+} catch (err) {
+  logger.fatal({ err }, 'API failed to start');
+  process.exit(1);
+}

@@ -1,0 +1,219 @@
+import { randomUUID } from 'node:crypto';
+import type { WorkflowStart } from '../../commands/temporal.ts';
+import type { TemporalStarter } from '../../commands/temporal.ts';
+import { createPasswordHasher } from '../../commands/password-hash.ts';
+import { createApp } from '../../api/app.ts';
+import type { App, AppDeps } from '../../api/context.ts';
+import { loadConfig } from '../../config.ts';
+import { connect } from '../../db/client.ts';
+import type { Db } from '../../db/client.ts';
+import { createColumnCipher } from '../../db/encryption.ts';
+import { createListener } from '../../db/notifications.ts';
+import { insertKey } from '../../db/queries/api-keys.ts';
+import { insertMember } from '../../db/queries/members.ts';
+import { getDefaultOrganization } from '../../db/queries/organizations.ts';
+import { newApiKey } from '../../db/queries/session-tokens.ts';
+import { insertUser } from '../../db/queries/users.ts';
+import { createLogger } from '../../telemetry/logger.ts';
+import { createMetrics } from '../../telemetry/metrics.ts';
+import { createTestDatabase } from './services.ts';
+
+/** Remembers what was asked of Temporal; `reachable = false` makes every call fail as if the server were down. */
+export interface RecordingTemporal extends TemporalStarter {
+  readonly starts: WorkflowStart[];
+  readonly canceled: string[];
+  reachable: boolean;
+}
+
+export function createRecordingTemporal(): RecordingTemporal {
+  const starts: WorkflowStart[] = [];
+  const canceled: string[] = [];
+  const temporal: RecordingTemporal = {
+    starts,
+    canceled,
+    reachable: true,
+    async start(start) {
+      if (!temporal.reachable) throw new Error('Temporal is down');
+      if (!starts.some(({ workflowId }) => workflowId === start.workflowId)) starts.push(start);
+    },
+    async cancel(workflowId) {
+      if (!temporal.reachable) throw new Error('Temporal is down');
+      canceled.push(workflowId);
+    },
+    isReachable: async () => temporal.reachable,
+  };
+  return temporal;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+  // Bodies are read by assertions, which say what they expect.
+  readonly body: JsonValue;
+}
+// oxlint-disable-next-line typescript/no-explicit-any -- test bodies are probed freely
+export type JsonValue = any;
+
+export interface RequestOptions {
+  readonly token?: string;
+  readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export interface TestUser {
+  readonly id: string;
+  readonly username: string;
+  readonly token: string;
+}
+
+export interface TestApi {
+  readonly app: App;
+  readonly deps: AppDeps;
+  readonly db: Db;
+  readonly temporal: RecordingTemporal;
+  readonly organizationId: string;
+  /** Site owner and member of the default organization. */
+  readonly owner: TestUser;
+  readonly ownerToken: string;
+  /** JSON lines that the API logged. */
+  readonly logs: string[];
+  readonly clock: { now: Date };
+  request(method: string, path: string, options?: RequestOptions): Promise<Answer>;
+  createUser(options?: NewTestUser): Promise<TestUser>;
+  /** A further key of a user: scopes, allow-list, another lifetime. */
+  createKey(userId: string, options?: NewTestKey): Promise<string>;
+  close(): Promise<void>;
+}
+
+interface NewTestUser {
+  readonly username?: string;
+  readonly roles?: string[];
+  readonly organizationRoles?: string[];
+  /** Organizations to join; default: the default one. `[]` = none. */
+  readonly organizationIds?: string[];
+  readonly status?: 'active' | 'dormant' | 'suspended';
+  readonly hashedPassword?: string;
+}
+interface NewTestKey {
+  readonly scopes?: string[];
+  readonly allowList?: string[];
+  readonly lifetimeSeconds?: number;
+  readonly loginType?: 'password' | 'token';
+  readonly tokenName?: string;
+}
+
+/**
+ * The whole API over a database of its own, without a port: requests go through `app.request()`. `clock.now` moves the
+ * application's clock. Users made here have no password unless a hash is given, so that no test pays for hashing it does
+ * not look at.
+ */
+export async function createTestApi(
+  options: { env?: Readonly<Record<string, string>>; temporal?: RecordingTemporal } = {},
+): Promise<TestApi> {
+  const database = await createTestDatabase();
+  const { db, sql, close } = connect(database.url, { max: 10, applicationName: 'berth-test' });
+  const listener = await createListener(sql);
+  const shutdown = new AbortController();
+  const temporal = options.temporal ?? createRecordingTemporal();
+  const logs: string[] = [];
+  const clock = { now: new Date() };
+  const deps: AppDeps = {
+    db,
+    sql,
+    config: loadConfig({ CODER_API_RATE_LIMIT: '-1', CODER_PG_CONNECTION_URL: database.url, ...options.env }),
+    logger: createLogger({ level: 'info', component: 'api' }, { write: (line: string) => void logs.push(line) }),
+    metrics: createMetrics({ version: 'test', defaultMetrics: false }),
+    temporal,
+    passwords: createPasswordHasher(),
+    cipher: createColumnCipher([Buffer.alloc(32, 1).toString('base64')]),
+    listener,
+    shutdown: shutdown.signal,
+    now: () => clock.now,
+  };
+  const app = createApp(deps);
+  const organizationId = (await getDefaultOrganization(db)).id;
+
+  async function createKey(userId: string, key: NewTestKey = {}): Promise<string> {
+    const { token, ...stored } = newApiKey();
+    const lifetimeSeconds = key.lifetimeSeconds ?? 86_400;
+    await insertKey(db, {
+      ...stored,
+      userId,
+      loginType: key.loginType ?? 'password',
+      tokenName: key.tokenName ?? '',
+      lifetimeSeconds,
+      scopes: key.scopes ?? ['coder:all'],
+      allowList: key.allowList ?? ['*:*'],
+      lastUsed: clock.now,
+      createdAt: clock.now,
+      updatedAt: clock.now,
+      expiresAt: new Date(clock.now.getTime() + lifetimeSeconds * 1000),
+    });
+    return token;
+  }
+
+  async function createUser(user: NewTestUser = {}): Promise<TestUser> {
+    const id = randomUUID();
+    const username = user.username ?? `user-${id.slice(0, 8)}`;
+    await insertUser(db, {
+      id,
+      username,
+      email: `${username}@example.com`,
+      status: user.status ?? 'active',
+      rbacRoles: user.roles ?? [],
+      hashedPassword: user.hashedPassword ?? '',
+      createdAt: clock.now,
+      updatedAt: clock.now,
+    });
+    for (const each of user.organizationIds ?? [organizationId])
+      await insertMember(db, {
+        organizationId: each,
+        userId: id,
+        roles: user.organizationRoles ?? [],
+        now: clock.now,
+      });
+    return { id, username, token: await createKey(id) };
+  }
+
+  const owner = await createUser({ username: 'owner', roles: ['owner'] });
+  return {
+    app,
+    deps,
+    db,
+    temporal,
+    organizationId,
+    owner,
+    ownerToken: owner.token,
+    logs,
+    clock,
+    createUser,
+    createKey,
+    async request(method, path, { token, body, headers } = {}) {
+      const raw = body instanceof Uint8Array || typeof body === 'string';
+      const response = await app.request(path, {
+        method,
+        headers: {
+          ...(token !== undefined && { 'Coder-Session-Token': token }),
+          ...(body !== undefined && !raw && { 'Content-Type': 'application/json' }),
+          ...headers,
+        },
+        ...(body !== undefined && { body: raw ? body : JSON.stringify(body) }),
+      });
+      const text = await response.text();
+      const isJson = response.headers.get('content-type')?.startsWith('application/json') === true && text !== '';
+      return {
+        status: response.status,
+        headers: response.headers,
+        text,
+        body: isJson ? (JSON.parse(text) as JsonValue) : undefined,
+      };
+    },
+    async close() {
+      shutdown.abort();
+      await listener.close();
+      await close();
+      await database.drop();
+    },
+  };
+}
