@@ -40,6 +40,8 @@ export function parseHcl(source: string): HclBody {
 
 class Parser {
   #at = 0;
+  /** Templates in strings in templates. */
+  #templates = 0;
   readonly #source: string;
   constructor(source: string) {
     this.#source = source;
@@ -238,6 +240,7 @@ class Parser {
   /** Over `${ … }`, with strings and braces inside. */
   #template(): void {
     this.#at += 2;
+    if (++this.#templates > maxDepth) throw new HclError('templates are nested too deeply');
     let depth = 1;
     while (depth > 0) {
       const character = this.#peek();
@@ -250,6 +253,7 @@ class Parser {
         this.#at++;
       }
     }
+    this.#templates--;
   }
 
   #atHeredoc(): boolean {
