@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { App } from './context.ts';
+import { ErrorResponse } from './errors.ts';
 import { docsPolicy } from './middleware/security-headers.ts';
 import { openApiDocument, securitySchemes } from './openapi.ts';
 import { packageRoot } from './version.ts';
 import { z } from '@hono/zod-openapi';
-import { defineRoute } from './route.ts';
+import { commonResponses, defineRoute } from './route.ts';
 
 /** Everything that could leave the host is off: fonts, telemetry, request proxy, assistant. */
 const viewerSettings = {
@@ -85,6 +86,13 @@ const scriptRoute = (path: string) =>
 export function registerDocs(app: App): void {
   for (const [name, scheme] of Object.entries(securitySchemes))
     app.openAPIRegistry.registerComponent('securitySchemes', name, scheme);
+  for (const [name, description] of Object.entries(commonResponses))
+    app.openAPIRegistry.registerComponent('responses', name, {
+      description,
+      content: { 'application/json': { schema: { $ref: '#/components/schemas/Response' } } },
+    });
+  // Nothing refers to the schema through a route any more, so it is named here.
+  app.openAPIRegistry.register('Response', ErrorResponse);
   let document: ReturnType<typeof openApiDocument> | undefined;
   let viewer: Uint8Array<ArrayBuffer> | undefined;
   for (const route of [documentRoute('/openapi.json', false), documentRoute('/swagger/doc.json', true)])

@@ -3,7 +3,6 @@ import type { RouteConfig } from '@hono/zod-openapi';
 import type { MiddlewareHandler } from 'hono';
 import type { Action, ResourceType } from '../domain/permissions.ts';
 import type { ApiEnv } from './context.ts';
-import { ErrorResponse } from './errors.ts';
 import { admit } from './middleware/admit.ts';
 
 /**
@@ -38,20 +37,25 @@ export type BerthRoute = Omit<RouteConfig, 'tags'> & RoutePolicy & { readonly ta
 /** What `app.openapi` takes; the literal types of path and responses are kept. */
 export type DefinedRoute<R extends BerthRoute> = Omit<R, 'tags'> & { tags?: string[]; getRoutingPath(): string };
 
-const error = (description: string) => ({ description, content: { 'application/json': { schema: ErrorResponse } } });
-const commonErrors = {
-  400: error('Invalid input'),
-  401: error('No or bad credentials'),
-  403: error('Known, but not allowed'),
-  404: error('Missing or not readable'),
-  429: error('Too many requests; see Retry-After'),
-  500: error('Internal error'),
-  503: error('Temporarily unavailable; see Retry-After'),
+/** Answers that many routes share; they stand once in the document and are referred to by name. */
+export const commonResponses = {
+  InvalidInput: 'Invalid input',
+  Unauthenticated: 'No or bad credentials',
+  Forbidden: 'Known, but not allowed',
+  NotFound: 'Missing or not readable',
+  RateLimited: 'Too many requests; see Retry-After',
+  InternalError: 'Internal error',
+  Unavailable: 'Temporarily unavailable; see Retry-After',
 };
-const errorsFor = (access: Access) => {
-  const { 401: unauthenticated, 403: forbidden, ...open } = commonErrors;
-  return access === 'public' ? open : { ...open, 401: unauthenticated, 403: forbidden };
-};
+const refer = (name: keyof typeof commonResponses) => ({ $ref: `#/components/responses/${name}` });
+const errorsFor = (access: Access) => ({
+  400: refer('InvalidInput'),
+  ...(access !== 'public' && { 401: refer('Unauthenticated'), 403: refer('Forbidden') }),
+  404: refer('NotFound'),
+  429: refer('RateLimited'),
+  500: refer('InternalError'),
+  503: refer('Unavailable'),
+});
 
 export const routePrefix = '/api/v2';
 const security = { agent: [{ agentToken: [] }], user: [{ sessionToken: [] }, { bearer: [] }, { cookie: [] }] };

@@ -38,7 +38,7 @@ export const queryBoolean = () =>
  * `after_id` exclude each other. Parse with `page()` of the result.
  */
 export const pageQuery = (limits: { default: number; maximum: number }) => ({
-  limit: queryInteger(0, Number.MAX_SAFE_INTEGER)
+  limit: queryInteger(0, 2_147_483_647)
     .transform((value) => (value === 0 ? limits.default : Math.min(value, limits.maximum)))
     .default(limits.default)
     .openapi({ type: 'integer', minimum: 0, description: `0 = ${limits.default}; at most ${limits.maximum}` }),

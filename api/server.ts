@@ -1,4 +1,5 @@
 import { serve } from '@hono/node-server';
+import type { WebSocketServerLike } from '@hono/node-server';
 import { join } from 'node:path';
 import { WebSocketServer } from 'ws';
 import { createPasswordHasher } from '../commands/password-hash.ts';
@@ -57,7 +58,9 @@ async function start(): Promise<() => Promise<void>> {
   const hostname = config.CODER_HTTP_ADDRESS.slice(0, separator).replace(/^\[|\]$/g, '');
   const port = Number(config.CODER_HTTP_ADDRESS.slice(separator + 1));
   const sockets = new WebSocketServer({ noServer: true, maxPayload: maxMessageBytes });
-  const server = serve({ fetch: app.fetch, hostname, port, websocket: { server: sockets } }, (address) =>
+  // The two declarations differ only in `| undefined` of optional fields.
+  const websocket = { server: sockets as unknown as WebSocketServerLike };
+  const server = serve({ fetch: app.fetch, hostname, port, websocket }, (address) =>
     logger.info({ address: `${address.address}:${address.port}`, version }, 'API is listening'),
   );
   server.on('error', (err) => {
