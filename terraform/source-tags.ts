@@ -19,7 +19,9 @@ export function readTagDefaults(
   const blocks = [...files].filter(([file]) => file.endsWith('.tf')).flatMap(([, text]) => readBlocks(text));
   const known: Known = {
     variables: new Map([...defaultsOf(blocks.filter(({ type }) => type === 'variable')), ...variableValues]),
-    parameters: defaultsOf(dataOf(blocks, 'coder_parameter').map((block) => ({ ...block, labels: block.labels.slice(1) }))),
+    parameters: defaultsOf(
+      dataOf(blocks, 'coder_parameter').map((block) => ({ ...block, labels: block.labels.slice(1) })),
+    ),
   };
   const tags: Record<string, string> = {};
   for (const { body } of dataOf(blocks, 'coder_workspace_tags'))
@@ -76,9 +78,7 @@ function entriesOf(text: string): [string, string][] {
 function evaluate(expression: string, known: Known): string | undefined {
   const reference = /^(?:var\.([\w-]+)|data\.coder_parameter\.([\w-]+)\.value)$/.exec(expression);
   if (reference !== null)
-    return reference[1] === undefined
-      ? known.parameters.get(reference[2] ?? '')
-      : known.variables.get(reference[1]);
+    return reference[1] === undefined ? known.parameters.get(reference[2] ?? '') : known.variables.get(reference[1]);
   const literal = scalarText(literalOf(expression));
   if (literal !== undefined) return literal;
   const template = /^"((?:[^"\\]|\\.)*)"$/.exec(expression)?.[1];

@@ -1,7 +1,12 @@
 import { and, eq, sql } from 'drizzle-orm';
 import { createHash } from 'node:crypto';
+import type { Subject } from '../../domain/subject.ts';
+import { readableBy } from '../authorization-filter.ts';
 import type { Db } from '../client.ts';
 import { files } from '../schema/files.ts';
+import { provisionerJobs } from '../schema/provisioner-jobs.ts';
+import { templateVersions, templates } from '../schema/templates.ts';
+import { templatesAllowing } from './templates.ts';
 
 /** Stores an archive once per content and creator. `created` is false when it was there already. Source: spec/01 §2.4. */
 export async function upsertFile(
@@ -34,4 +39,30 @@ export async function getFile(db: Db, fileId: string) {
     .from(files)
     .where(eq(files.id, fileId));
   return row;
+}
+
+/**
+ * Whether the archive stands in an imported version that the subject administers: then it may be read whoever uploaded
+ * it (spec/07 §4.2). A version without a template counts for whoever may author templates in its organization.
+ */
+export async function isInAdministeredVersion(db: Db, subject: Subject, fileId: string): Promise<boolean> {
+  const inOrganization = readableBy(
+    subject,
+    'template',
+    { id: templateVersions.id, organizationId: templateVersions.organizationId },
+    'update',
+  );
+  const rows = await db
+    .select({ id: templateVersions.id })
+    .from(provisionerJobs)
+    .innerJoin(templateVersions, eq(templateVersions.jobId, provisionerJobs.id))
+    .leftJoin(templates, eq(templates.id, templateVersions.templateId))
+    .where(
+      and(
+        eq(provisionerJobs.fileId, fileId),
+        sql`case when ${templates.id} is null then ${inOrganization} else ${templatesAllowing(subject, 'update')} end`,
+      ),
+    )
+    .limit(1);
+  return rows.length > 0;
 }

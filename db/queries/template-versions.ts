@@ -147,3 +147,55 @@ export interface NewTemplateVersion {
 export async function insertTemplateVersion(tx: Db, { now, ...version }: NewTemplateVersion): Promise<void> {
   await tx.insert(templateVersions).values({ ...version, createdAt: now, updatedAt: now });
 }
+
+/** Locks the version for a change and reads what the change decides on. */
+export async function lockVersion(tx: Db, versionId: string) {
+  const [row] = await tx
+    .select({
+      id: templateVersions.id,
+      templateId: templateVersions.templateId,
+      organizationId: templateVersions.organizationId,
+      name: templateVersions.name,
+      message: templateVersions.message,
+      archived: templateVersions.archived,
+      createdBy: templateVersions.createdBy,
+      jobStatus: provisionerJobs.jobStatus,
+      provisioner: provisionerJobs.provisioner,
+    })
+    .from(templateVersions)
+    .innerJoin(provisionerJobs, eq(provisionerJobs.id, templateVersions.jobId))
+    .where(eq(templateVersions.id, versionId))
+    .for('update', { of: templateVersions });
+  return row;
+}
+export type LockedVersion = NonNullable<Awaited<ReturnType<typeof lockVersion>>>;
+
+/** A taken name violates `template_versions_template_name_idx`. */
+export async function updateVersion(
+  tx: Db,
+  versionId: string,
+  change: Partial<typeof templateVersions.$inferInsert>,
+): Promise<void> {
+  await tx.update(templateVersions).set(change).where(eq(templateVersions.id, versionId));
+}
+
+/**
+ * Archives what nobody needs: not active, import over, in no live workspace's latest build; with `failedOnly` only those
+ * whose import failed. Returns their ids and names. Source: spec/06 §6.
+ */
+export async function archiveUnusedVersions(
+  tx: Db,
+  template: { id: string; activeVersionId: string },
+  options: { failedOnly: boolean; now: Date },
+): Promise<{ id: string; name: string }[]> {
+  return tx.execute<{ id: string; name: string }>(sql`
+    update template_versions v set archived = true, updated_at = ${options.now.toISOString()}::timestamptz
+    from provisioner_jobs j
+    where j.id = v.job_id and v.template_id = ${template.id} and not v.archived and v.id <> ${template.activeVersionId}
+      and j.completed_at is not null
+      and ${options.failedOnly ? sql`j.job_status = 'failed'` : sql`true`}
+      and v.id not in (
+        select b.template_version_id from workspaces w join workspace_builds b on b.workspace_id = w.id and b.is_latest
+        where w.template_id = ${template.id} and not w.deleted)
+    returning v.id, v.name`);
+}
