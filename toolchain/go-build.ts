@@ -14,8 +14,8 @@ export interface GoProgram {
 }
 
 /** The `go` command: PATH first, then the place where its installer puts it. Null when there is none. */
-export const findGo = (path: string): string | null =>
-  findOnPath('go', path)[0] ?? (['/usr/local/go/bin/go'].find(isExecutable) || null);
+export const findGo = ({ path, goPlaces = ['/usr/local/go/bin/go'] }: ToolContext): string | null =>
+  findOnPath('go', path)[0] ?? goPlaces.find(isExecutable) ?? null;
 
 /**
  * Builds a published program with `go install` into `folder` and returns the executable. Checksums are those of Go's own

@@ -136,7 +136,7 @@ async function obtain(
 ): Promise<{ file: string; source: ToolSource }> {
   const fromRegistry = await mirrorFromRegistry(options, { release, scratch, step });
   if (fromRegistry !== null) return { file: fromRegistry, source: 'registry' };
-  const go = findGo(options.path);
+  const go = findGo(options);
   const name = `${release.namespace}/${release.type} ${release.version}`;
   if (go === null)
     throw new SetupFailure(

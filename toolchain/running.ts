@@ -75,7 +75,7 @@ export async function launch(options: LaunchOptions): Promise<RunningUnit> {
 }
 
 /** Last lines of a log file, for error messages. */
-export function logTail(path: string, lines = 8): string {
+export function logTail(path: string, lines = 20): string {
   try {
     return readFileSync(path, 'utf8').trimEnd().split('\n').slice(-lines).join('\n    ');
   } catch {

@@ -112,7 +112,7 @@ async function obtain(
     if (err instanceof SetupFailure) throw err;
     offline = messageOf(err);
   }
-  const go = findGo(options.path);
+  const go = findGo(options);
   if (go === null)
     throw new SetupFailure(
       `no Temporal CLI: none on PATH, ${url} cannot be had (${offline}), and there is no Go to build it`,

@@ -15,6 +15,8 @@ export interface ToolContext {
   readonly progress: Progress;
   /** Patience with the network; tests shorten it. */
   readonly limits?: DownloadLimits;
+  /** Go commands to use when PATH has none. */
+  readonly goPlaces?: readonly string[];
 }
 
 /** Runs `work` with a private directory below `.tools`, so that finished files can be renamed or linked into place. */
