@@ -22,9 +22,9 @@ export interface OutputReader {
    * One line of stdout → rows for the job log. They may be long: whoever stores them masks first and splits then
    * (`splitLogLine`), else half a secret could get through.
    */
-  push(line: string): { readonly lines: readonly JobLogLine[] };
+  readonly push: (line: string) => { readonly lines: readonly JobLogLine[] };
   /** `endedAt` closes the stage's timing row; default the last timestamp seen. */
-  result(endedAt?: Date): {
+  readonly result: (endedAt?: Date) => {
     readonly timings: readonly JobTiming[];
     /** Summary, address and detail of the first error; null when there was none. */
     readonly firstError: string | null;
