@@ -67,8 +67,7 @@ async function welcome(urls: StackUrls): Promise<void> {
 
 /** Waits for an `up` that is on its way in another process. */
 async function joinRunning(owner: ProcessIdentity): Promise<StackUrls> {
-  const found = await progress.step('Berth', async (step) => {
-    step.update('waiting for it to be ready');
+  const found = await progress.step('wait for the running Berth', async () => {
     let state = await runningState(dataDir);
     await waitFor(
       async () => {

@@ -15,8 +15,10 @@ import { unprivilegedAccount } from './unix-account.ts';
 import type { UnixAccount } from './unix-account.ts';
 
 export interface PostgresOptions {
-  /** Directory of this server: its data, password, port and log. Made when missing. */
+  /** Directory of this server: its data, password and port. Made when missing. */
   readonly dir: string;
+  /** `postgres.log` in `dir` when absent. */
+  readonly logFile?: string;
   readonly progress: Progress;
   readonly preferredPort?: number;
   /** Gives up durability for speed: only for data that lives as long as a test run. */
@@ -35,6 +37,7 @@ export interface RunningPostgres extends RunningUnit {
  */
 export async function startPostgres(options: PostgresOptions): Promise<RunningPostgres> {
   const { dir, progress, preferredPort = 0, throwaway = false, database = 'berth' } = options;
+  const logFile = options.logFile ?? join(dir, 'postgres.log');
   mkdirSync(dir, { recursive: true });
   const attempt = await tryLock(join(dir, 'owner.lock'));
   if (attempt.kind === 'taken')
@@ -49,7 +52,7 @@ export async function startPostgres(options: PostgresOptions): Promise<RunningPo
     await initializeCluster(native, settings, account);
     if ((await stopLeftover(settings.dataDir)) === 'stopped')
       progress.note('a PostgreSQL that an earlier run left behind was stopped');
-    const unit = await startServer({ native, settings, account, throwaway, logFile: join(dir, 'postgres.log') });
+    const unit = await startServer({ native, settings, account, throwaway, logFile });
     await createDatabase(unit.url, database);
     void unit.exited.then(() => attempt.lock.release());
     return { ...unit, url: withDatabase(unit.url, database), dataDir: settings.dataDir };

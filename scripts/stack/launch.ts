@@ -88,7 +88,8 @@ async function startAll(options: LaunchOptions, supervisor: Supervisor): Promise
   const { config, env, progress } = options;
   const context = toolContext(config, env, progress);
   const services = await startServices(config, context, supervisor);
-  const { host, port } = await apiAddress(config, progress);
+  const { host, port } = await freeAddress(config.CODER_HTTP_ADDRESS, 'API', progress);
+  const metrics = await freeAddress(config.CODER_PROMETHEUS_ADDRESS, "API's metrics", progress);
   const configuredUrl =
     config.CODER_ACCESS_URL === `http://${config.CODER_HTTP_ADDRESS}` ? null : config.CODER_ACCESS_URL;
   const local = `http://${host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host}:${port}`;
@@ -96,6 +97,7 @@ async function startAll(options: LaunchOptions, supervisor: Supervisor): Promise
     ...env,
     ...services.env,
     CODER_HTTP_ADDRESS: `${host}:${port}`,
+    CODER_PROMETHEUS_ADDRESS: `${metrics.host}:${metrics.port}`,
     CODER_ACCESS_URL: configuredUrl ?? local,
   };
   await startProcess(options, supervisor, {
@@ -122,14 +124,13 @@ async function startAll(options: LaunchOptions, supervisor: Supervisor): Promise
   };
 }
 
-async function apiAddress(config: Config, progress: Progress): Promise<{ host: string; port: number }> {
-  const wanted = config.CODER_HTTP_ADDRESS;
-  const host = wanted.slice(0, wanted.lastIndexOf(':'));
-  const preferred = Number(wanted.slice(wanted.lastIndexOf(':') + 1));
+/** The wanted `host:port`, or a free port when it is taken. */
+async function freeAddress(wanted: string, what: string, progress: Progress): Promise<{ host: string; port: number }> {
+  const colon = wanted.lastIndexOf(':');
+  const preferred = Number(wanted.slice(colon + 1));
   const port = await freePort(preferred);
-  if (port !== preferred)
-    progress.warn(`port ${preferred} is taken; the API uses ${port} (set CODER_HTTP_ADDRESS to choose)`);
-  return { host, port };
+  if (port !== preferred) progress.warn(`port ${preferred} is taken; the ${what} uses ${port}`);
+  return { host: wanted.slice(0, colon), port };
 }
 
 /** One of our own processes from its sources, with its output in `<data dir>/logs/<name>.log`. */

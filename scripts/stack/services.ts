@@ -68,7 +68,12 @@ function providePostgres(config: Config, context: ToolContext, supervisor: Super
       },
       () => 'as configured (CODER_PG_CONNECTION_URL)',
     );
-  const options = { dir: join(config.BERTH_DATA_DIR, 'postgres'), progress, preferredPort: config.BERTH_PG_PORT };
+  const options = {
+    dir: join(config.BERTH_DATA_DIR, 'postgres'),
+    logFile: logPath(config.BERTH_DATA_DIR, 'postgres'),
+    progress,
+    preferredPort: config.BERTH_PG_PORT,
+  };
   let url: string | undefined;
   return progress.step(
     'PostgreSQL',
