@@ -28,11 +28,11 @@ export function createAttachment(instances: readonly TerraformInstance[], refere
   const childHosts = new Map<string, TerraformInstance>();
   const resourceIds = new Map<string, TerraformInstance[]>();
   for (const instance of managed) {
-    byLabel.set(instance.label, [...(byLabel.get(instance.label) ?? []), instance]);
+    collect(byLabel, instance.label, instance);
     const id = textAt(instance.values, 'id');
     const hostId = instance.type === 'coder_devcontainer' ? textAt(instance.values, 'subagent_id') : id;
     if (isChildHost(instance) && hostId !== '' && !childHosts.has(hostId)) childHosts.set(hostId, instance);
-    if (isHostResource(instance) && id !== '') resourceIds.set(id, [...(resourceIds.get(id) ?? []), instance]);
+    if (isHostResource(instance) && id !== '') collect(resourceIds, id, instance);
   }
   const has = (accepts: (instance: TerraformInstance) => boolean) => (label: string) =>
     (byLabel.get(label) ?? []).some(accepts);
@@ -57,6 +57,12 @@ export function createAttachment(instances: readonly TerraformInstance[], refere
       return reference === null ? [] : matching(metadata, reference, byLabel).filter(isHostResource);
     },
   };
+}
+
+function collect<T>(lists: Map<string, T[]>, key: string, item: T): void {
+  const list = lists.get(key);
+  if (list) list.push(item);
+  else lists.set(key, [item]);
 }
 
 const isChildHost = (instance: TerraformInstance): boolean =>

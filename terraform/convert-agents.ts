@@ -4,22 +4,19 @@ import type {
   DisplayApp,
   ProvisionedAgent,
   ProvisionedAgentMetadata,
-  ProvisionedDevcontainer,
   ProvisionedMonitor,
   ProvisionedScript,
 } from '../domain/provisioned.ts';
 import { integerOf, invalidTemplate, limited } from './attributes.ts';
-import { convertApp, convertScript, environmentEntries, validName } from './convert-children.ts';
+import {
+  type ChildrenOf,
+  type DevcontainerParts,
+  convertApp,
+  convertScript,
+  environmentEntries,
+} from './convert-children.ts';
 import type { TerraformInstance } from './instances.ts';
 import { blockAt, blocksAt, flagAt, mapAt, numberAt, textAt } from './json.ts';
-
-/** An agent or a dev container with what was attached to it, each list in address order. */
-export interface ChildrenOf {
-  readonly apps: readonly TerraformInstance[];
-  readonly scripts: readonly TerraformInstance[];
-  readonly envs: readonly TerraformInstance[];
-  readonly devcontainers: readonly TerraformInstance[];
-}
 
 const namePattern = /^[a-z0-9](-?[a-z0-9])*$/i;
 
@@ -54,7 +51,7 @@ const displayAppOrder: readonly DisplayApp[] = [
   'port_forwarding_helper',
   'web_terminal',
 ];
-const defaultDisplayApps = displayAppOrder.filter((app) => app !== 'vscode_insiders');
+export const defaultDisplayApps: readonly DisplayApp[] = displayAppOrder.filter((app) => app !== 'vscode_insiders');
 
 function displayApps(agent: TerraformInstance): readonly DisplayApp[] {
   const block = blockAt(agent.values, 'display_apps');
@@ -140,12 +137,6 @@ export interface ConvertAgentOptions {
   readonly newId: () => string;
 }
 
-/** A dev container as row, as script and, when something hangs on it, as sub-agent (spec/02 §4.7). */
-export interface DevcontainerParts {
-  readonly row: ProvisionedDevcontainer;
-  readonly script: ProvisionedScript;
-}
-
 /** One `coder_agent` with everything attached to it. Throws INVALID_TEMPLATE. */
 export function convertAgent(agent: TerraformInstance, options: ConvertAgentOptions): ProvisionedAgent {
   const { values } = agent;
@@ -175,80 +166,5 @@ export function convertAgent(agent: TerraformInstance, options: ConvertAgentOpti
     metadata: agentMetadata(agent),
     devcontainers: devcontainers.map((devcontainer) => devcontainer.row),
     monitors: monitors(agent),
-  };
-}
-
-/** Row and placeholder script of a `coder_devcontainer`; the script's id is the row's, its source is empty. */
-export function convertDevcontainer(
-  devcontainer: TerraformInstance,
-  options: { readonly hasChildren: boolean; readonly newId: () => string },
-): DevcontainerParts {
-  const { values } = devcontainer;
-  const id = options.newId();
-  const known = textAt(values, 'subagent_id');
-  const subagentId = options.hasChildren ? (isUuid(known) ? known : options.newId()) : null;
-  return {
-    row: {
-      id,
-      name: devcontainer.name,
-      workspaceFolder: textAt(values, 'workspace_folder'),
-      configPath: textAt(values, 'config_path'),
-      subagentId,
-    },
-    script: {
-      id,
-      logSourceId: options.newId(),
-      displayName: limited(devcontainer, 'the name', `Dev Container (${devcontainer.name})`, 127),
-      icon: '/emojis/1f4e6.png',
-      logPath: '',
-      script: '',
-      cron: '',
-      timeoutSeconds: 0,
-      startBlocksLogin: false,
-      runOnStart: false,
-      runOnStop: false,
-    },
-  };
-}
-
-export interface SubAgentOptions {
-  readonly row: ProvisionedDevcontainer & { readonly subagentId: string };
-  readonly children: ChildrenOf;
-  /** Lower-case names that are taken in this build; the new one is added. */
-  readonly takenNames: Set<string>;
-  readonly newId: () => string;
-}
-
-/**
- * The agent inside a dev container: machine and key scope of its parent, a token of its own, never an instance id (a
- * look-up by instance must find the parent).
- */
-export function convertSubAgent(parent: ProvisionedAgent, options: SubAgentOptions): ProvisionedAgent {
-  const { row, children, takenNames, newId } = options;
-  const wanted = validName(row.name, 'devcontainer').slice(0, 60);
-  let name = wanted;
-  for (let i = 2; takenNames.has(name); i++) name = `${wanted}-${i}`;
-  takenNames.add(name);
-  return {
-    id: row.subagentId,
-    parentId: parent.id,
-    name,
-    token: newId(),
-    instanceId: null,
-    architecture: parent.architecture,
-    operatingSystem: parent.operatingSystem,
-    directory: row.workspaceFolder,
-    environment: mergeEnvironment(environmentEntries(children.envs)),
-    connectionTimeoutSeconds: parent.connectionTimeoutSeconds,
-    troubleshootingUrl: parent.troubleshootingUrl,
-    motdFile: '',
-    displayApps: defaultDisplayApps,
-    apiKeyScope: parent.apiKeyScope,
-    displayOrder: parent.displayOrder,
-    apps: children.apps.map((app) => convertApp(app, newId)),
-    scripts: children.scripts.map((script) => convertScript(script, newId)),
-    metadata: [],
-    devcontainers: [],
-    monitors: [],
   };
 }

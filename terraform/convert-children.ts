@@ -1,9 +1,23 @@
 import type { EnvironmentEntry, MergeStrategy } from '../domain/environment-merge.ts';
 import { isUuid } from '../domain/ids.ts';
-import type { ProvisionedApp, ProvisionedScript } from '../domain/provisioned.ts';
+import type { ProvisionedApp, ProvisionedDevcontainer, ProvisionedScript } from '../domain/provisioned.ts';
 import { integerOf, invalidTemplate, limited } from './attributes.ts';
 import type { TerraformInstance } from './instances.ts';
 import { blockAt, flagAt, numberAt, textAt, textOrNullAt } from './json.ts';
+
+/** An agent or a dev container with what was attached to it, each list in address order. */
+export interface ChildrenOf {
+  readonly apps: readonly TerraformInstance[];
+  readonly scripts: readonly TerraformInstance[];
+  readonly envs: readonly TerraformInstance[];
+  readonly devcontainers: readonly TerraformInstance[];
+}
+
+/** A dev container as row, as script and, when something hangs on it, as sub-agent (spec/02 §4.7). */
+export interface DevcontainerParts {
+  readonly row: ProvisionedDevcontainer;
+  readonly script: ProvisionedScript;
+}
 
 const slugPattern = /^[a-z0-9](-?[a-z0-9])*$/;
 const sharingLevels = ['owner', 'authenticated', 'organization', 'public'] as const;

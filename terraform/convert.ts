@@ -8,13 +8,9 @@ import type {
 import type { Transition } from '../domain/jobs.ts';
 import { type Attachment, createAttachment } from './attach.ts';
 import { integerOf, invalidTemplate, limited } from './attributes.ts';
-import {
-  type ChildrenOf,
-  checkAgentNames,
-  convertAgent,
-  convertDevcontainer,
-  convertSubAgent,
-} from './convert-agents.ts';
+import { checkAgentNames, convertAgent } from './convert-agents.ts';
+import type { ChildrenOf } from './convert-children.ts';
+import { convertDevcontainer, convertSubAgent } from './convert-devcontainers.ts';
 import { instanceIdOf, instanceTypeOf } from './instance-identity.ts';
 import { type TerraformInstance, byAddress } from './instances.ts';
 import { blockAt, blocksAt, flagAt, numberAt, textAt } from './json.ts';

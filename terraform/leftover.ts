@@ -3,10 +3,13 @@ import { numberAt, parseObject, textOrNullAt } from './json.ts';
 import { bootId, processStat } from './process-identity.ts';
 import { processFile } from './run.ts';
 
+const maxWaitMs = 5_000;
+
 /**
  * Kills what an earlier attempt left running: the process group recorded in `process.json`. Only when it is certainly that
  * group: same boot, and either terraform itself with the same pid and start time, or terraform is gone and its group still
- * has members (a pid is not given away while a group of that number lives). True when something was killed.
+ * has members (a pid is not given away while a group of that number lives). True when something was killed; it is then
+ * gone, or does not die within 5 s.
  */
 export async function killLeftover(outputDir: string): Promise<boolean> {
   const text = await readFile(processFile(outputDir), 'utf8').catch(() => null);
@@ -22,10 +25,13 @@ export async function killLeftover(outputDir: string): Promise<boolean> {
   if (!isOurs) return false;
   try {
     process.kill(-pid, 'SIGKILL');
-    return true;
   } catch {
     return false;
   }
+  // Whoever asked goes on in the same directory: a process in a system call dies only when that returns.
+  for (const deadline = Date.now() + maxWaitMs; Date.now() < deadline && (await groupHasMembers(pid));)
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  return true;
 }
 
 /** Members whose session is the group's own: a detached child leads both. */

@@ -69,7 +69,11 @@ export function createOutputReader(options: OutputReaderOptions): OutputReader {
     // Ordinary with a provider mirror and of no use to anybody who reads a build log.
     const level = severity === 'warn' && summary.startsWith('Incomplete lock file') ? 'debug' : severity;
     const message = textAt(line, '@message') || summary;
-    return [message, ...detailLines(diagnostic)].flatMap((text) => rows(text, level, createdAt));
+    const lines = [message, ...detailLines(diagnostic)].flatMap((text) => rows(text, level, createdAt));
+    const advice = severity === 'error' ? adviceFor(diagnostic) : null;
+    if (advice !== null)
+      lines.push({ source: 'provisioner_daemon', level, stage: logStage, createdAt, output: advice });
+    return lines;
   };
 
   return {
@@ -112,6 +116,13 @@ export function stageTiming(stage: TerraformStage, startedAt: Date | null, ended
     };
   return { stage, source: 'coder', action: 'terraform', resource: `coder_stage_${stage}`, ...times };
 }
+
+/** An import gives no parameter a value, so the provider validates an empty text (spec/02 §2.5). */
+const adviceFor = (diagnostic: JsonObject): string | null =>
+  /(^|\.)data\.coder_parameter\.[^.]+$/.test(textAt(diagnostic, 'address')) &&
+  textAt(diagnostic, 'detail').includes('value ""')
+    ? 'A parameter with a validation block needs a default that passes it: without one the template cannot be imported.'
+    : null;
 
 const maxErrorLength = 4096;
 

@@ -22,7 +22,7 @@ export interface TerraformExit {
 
 export interface TerraformProcess {
   readonly pid: number;
-  /** Settles when terraform has ended and nothing of its process group is left. Never rejects. */
+  /** Settles when terraform has ended and what was left of its process group was sent SIGKILL. Never rejects. */
   readonly exited: Promise<TerraformExit>;
   /**
    * Asks terraform to stop: one SIGINT to terraform alone, whatever the number of calls. A second one would make it

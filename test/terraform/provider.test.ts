@@ -79,6 +79,24 @@ describe('an import', () => {
       formType: 'input',
     });
   });
+  test('tells the author of a required parameter with validation to give a default', async () => {
+    await write('data "coder_parameter" "n" {\n  name = "n"\n  type = "number"\n  validation {\n    min = 1\n  }\n}\n');
+    const { stdout } = await runTerraform(tools(), dir, ['plan', '-no-color', '-input=false', '-json'], importing);
+    const reader = createOutputReader({ stage: 'plan' });
+    const rows = stdout.split('\n').flatMap((line) => reader.push(line).lines);
+    expect(rows).toContainEqual(
+      expect.objectContaining({
+        source: 'provisioner_daemon',
+        output: expect.stringMatching(/needs a default/) as string,
+      }),
+    );
+    expect(reader.result().firstError).toContain('data.coder_parameter.n');
+  });
+  test('can be initialised eight times at once against one mirror', async () => {
+    const dirs = await Promise.all(Array.from({ length: 8 }, scratchDir));
+    await Promise.all(dirs.map((one) => prepare(tools(), 'measured', one)));
+    await Promise.all(dirs.map((one) => rm(one, { recursive: true })));
+  });
   test('works for a template that uses the id of its template, for no build id is set', async () => {
     const source = 'data "coder_workspace" "me" {}\noutput "t" {\n  value = data.coder_workspace.me.template_id\n}\n';
     expect((await definitionOf(source)).parameters).toEqual([]);
