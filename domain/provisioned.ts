@@ -119,7 +119,7 @@ export interface ProvisionedResources {
   readonly dailyCost: number;
   readonly hasExternalAgent: boolean;
   readonly hasAiTask: boolean;
-  /** App id named by `coder_ai_task`, null when there is none. */
+  /** Id of the app's row that `coder_ai_task` names (Terraform's id when no app has it), null when there is none. */
   readonly aiTaskAppId: string | null;
   /** Lines for the job log: dropped agents and the like. */
   readonly warnings: readonly string[];

@@ -1,5 +1,4 @@
 import type { EnvironmentEntry, MergeStrategy } from '../domain/environment-merge.ts';
-import { isUuid } from '../domain/ids.ts';
 import type { ProvisionedApp, ProvisionedDevcontainer, ProvisionedScript } from '../domain/provisioned.ts';
 import { integerOf, invalidTemplate, limited } from './attributes.ts';
 import type { TerraformInstance } from './instances.ts';
@@ -22,6 +21,9 @@ export interface DevcontainerParts {
 const slugPattern = /^[a-z0-9](-?[a-z0-9])*$/;
 const sharingLevels = ['owner', 'authenticated', 'organization', 'public'] as const;
 
+/** Unique in a build, so it also names the app's row. Missing → made from the resource's name. */
+export const slugOf = (app: TerraformInstance): string => textAt(app.values, 'slug') || validName(app.name, 'app');
+
 /** A Terraform name made fit for a slug or an agent's name. */
 export const validName = (name: string, fallback: string): string =>
   name
@@ -30,12 +32,12 @@ export const validName = (name: string, fallback: string): string =>
     .replace(/^-|-$/g, '') || fallback;
 
 /**
- * One `coder_app`. Its id is Terraform's, which a task links to; at plan time that is unknown and a new one is used.
- * Throws INVALID_TEMPLATE for a bad slug. Source: spec/02 §4.6.
+ * One `coder_app`. Its id is a new one and not Terraform's: an app without count keeps that through every build, and the
+ * rows of the earlier builds stay. Throws INVALID_TEMPLATE for a bad slug. Source: spec/02 §4.6.
  */
 export function convertApp(app: TerraformInstance, newId: () => string): ProvisionedApp {
   const { values } = app;
-  const slug = textAt(values, 'slug') || validName(app.name, 'app');
+  const slug = slugOf(app);
   if (!slugPattern.test(slug) || slug.length > 64)
     throw invalidTemplate(
       app,
@@ -43,10 +45,9 @@ export function convertApp(app: TerraformInstance, newId: () => string): Provisi
     );
   const check = blockAt(values, 'healthcheck') ?? {};
   const healthcheckUrl = textAt(check, 'url');
-  const id = textAt(values, 'id');
   const share = textAt(values, 'share');
   return {
-    id: isUuid(id) ? id : newId(),
+    id: newId(),
     slug,
     displayName: limited(app, 'display_name', textAt(values, 'display_name') || slug, 64),
     icon: limited(app, 'icon', textAt(values, 'icon'), 256),

@@ -1,5 +1,4 @@
 import { mergeEnvironment } from '../domain/environment-merge.ts';
-import { isUuid } from '../domain/ids.ts';
 import type { ProvisionedAgent, ProvisionedDevcontainer } from '../domain/provisioned.ts';
 import { limited } from './attributes.ts';
 import { defaultDisplayApps } from './convert-agents.ts';
@@ -21,8 +20,8 @@ export function convertDevcontainer(
 ): DevcontainerParts {
   const { values } = devcontainer;
   const id = options.newId();
-  const known = textAt(values, 'subagent_id');
-  const subagentId = options.hasChildren ? (isUuid(known) ? known : options.newId()) : null;
+  // Terraform's own `subagent_id` outlives a build and only serves to match children; rows of earlier builds have theirs.
+  const subagentId = options.hasChildren ? options.newId() : null;
   return {
     row: {
       id,

@@ -9,11 +9,11 @@ import type { Transition } from '../domain/jobs.ts';
 import { type Attachment, createAttachment } from './attach.ts';
 import { integerOf, invalidTemplate, limited } from './attributes.ts';
 import { checkAgentNames, convertAgent } from './convert-agents.ts';
-import type { ChildrenOf } from './convert-children.ts';
+import { type ChildrenOf, slugOf } from './convert-children.ts';
 import { convertDevcontainer, convertSubAgent } from './convert-devcontainers.ts';
 import { instanceIdOf, instanceTypeOf } from './instance-identity.ts';
 import { type TerraformInstance, byAddress } from './instances.ts';
-import { blockAt, blocksAt, flagAt, numberAt, textAt } from './json.ts';
+import { type JsonObject, blockAt, blocksAt, flagAt, numberAt, textAt } from './json.ts';
 
 export interface ConvertInput {
   /** Of a plan, a raw state or a shown state. Read only, also when frozen. */
@@ -84,12 +84,25 @@ export function convertResources(input: ConvertInput): ProvisionedResources {
     dailyCost: resources.reduce((sum, resource) => sum + resource.dailyCost, 0),
     hasExternalAgent: ofType('coder_external_agent').length > 0,
     hasAiTask: aiTask !== undefined,
-    aiTaskAppId:
-      aiTask === undefined
-        ? null
-        : textAt(aiTask, 'app_id') || textAt(blockAt(aiTask, 'sidebar_app') ?? {}, 'id') || null,
+    aiTaskAppId: aiTask === undefined ? null : taskAppId(aiTask, ofType('coder_app'), resources),
     warnings,
   };
+}
+
+/**
+ * Id of the app's row that `coder_ai_task` names by its Terraform id. An id that belongs to no app is kept, so that the
+ * completion finds no row for it and says so (spec/02 §2.8); null at plan time, when no id is known.
+ */
+function taskAppId(
+  aiTask: JsonObject,
+  apps: readonly TerraformInstance[],
+  resources: readonly ProvisionedResource[],
+): string | null {
+  const named = textAt(aiTask, 'app_id') || textAt(blockAt(aiTask, 'sidebar_app') ?? {}, 'id');
+  if (named === '') return null;
+  const app = apps.find((instance) => textAt(instance.values, 'id') === named);
+  const rows = resources.flatMap((resource) => resource.agents.flatMap((agent) => agent.apps));
+  return (app && rows.find((row) => row.slug === slugOf(app))?.id) ?? named;
 }
 
 /** Agents with all their children, by the address of the resource they run on. */
