@@ -129,3 +129,20 @@ test('a script that is not there is named', async () => {
   expect(code).toBe(1);
   expect(stderr).toContain('scripts/nothing.ts does not exist');
 });
+
+test('the lock file is complete for every platform, so that npm ci accepts it everywhere', () => {
+  const lock = readFileSync(fileURLToPath(new URL('../../package-lock.json', import.meta.url)), 'utf8');
+  const { packages } = JSON.parse(lock) as {
+    packages: Record<string, { optionalDependencies?: Record<string, string>; optional?: boolean; integrity?: string }>;
+  };
+  // npm silently leaves out an optional package that the registry did not have when the lock file was written.
+  const missing = Object.entries(packages).flatMap(([path, { optionalDependencies = {} }]) =>
+    Object.keys(optionalDependencies).filter(
+      (name) => packages[`${path}/node_modules/${name}`] === undefined && packages[`node_modules/${name}`] === undefined,
+    ),
+  );
+  expect(missing).toEqual([]);
+  const unverified = Object.entries(packages).filter(([path, { integrity }]) => path !== '' && integrity === undefined);
+  expect(unverified).toEqual([]);
+  expect(lock).not.toContain('"resolved"');
+});
