@@ -14,7 +14,9 @@ interface Cost {
   readonly p: number;
 }
 
-const derive = (password: string, salt: Buffer, at: Cost, length: number) =>
+/** The key derivation itself; tests of the queue put a slow-motion one in its place. */
+export type Derive = (password: string, salt: Buffer, at: Cost, length: number) => Promise<Buffer>;
+const scryptKey: Derive = (password, salt, at, length) =>
   new Promise<Buffer>((resolve, reject) => {
     const options = { N: 2 ** at.ln, r: at.r, p: at.p, maxmem: 256 * 2 ** at.ln * at.r };
     scrypt(password.normalize('NFKC'), salt, length, options, (err, key) => (err ? reject(err) : resolve(key)));
@@ -34,7 +36,7 @@ export interface PasswordHasher {
  * One per process: at most 4 hashings run at once, 64 more wait, others get UNAVAILABLE with Retry-After 1, so that a
  * flood of logins cannot take all memory and every thread.
  */
-export function createPasswordHasher(): PasswordHasher {
+export function createPasswordHasher({ derive = scryptKey }: { derive?: Derive } = {}): PasswordHasher {
   let running = 0;
   const waiting: (() => void)[] = [];
   async function inTurn<T>(work: () => Promise<T>): Promise<T> {

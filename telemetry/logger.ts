@@ -20,13 +20,16 @@ export function redact(value: unknown, depth = 0): unknown {
   );
 }
 
+/** A failed query carries the values of its parameters in its message; they may be secrets, so they go. */
+const withoutParameters = (text: string | undefined) => text?.replace(/\nparams:[\s\S]*?(?=\n {4}at |$)/, '');
+
 /** `err` in log lines: type, message and stack, with the causes' messages. */
 export function describeError(err: unknown): Record<string, unknown> {
   if (!(err instanceof Error)) return { type: typeof err, message: String(err) };
   return {
     type: err.name,
-    message: err.message,
-    stack: err.stack,
+    message: withoutParameters(err.message),
+    stack: withoutParameters(err.stack),
     ...(err.cause !== undefined && { cause: describeError(err.cause) }),
   };
 }

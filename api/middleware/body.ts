@@ -4,6 +4,7 @@ import { DomainError } from '../../domain/errors.ts';
 import type { ApiEnv } from '../context.ts';
 
 const maxDepth = 64;
+const jsonType = /^application\/([\w.-]+\+)?json\s*(;|$)/i;
 
 /** Depth of nesting of a JSON text without parsing it: a deep body must not reach a recursive parser or schema. */
 export function jsonDepth(text: string): number {
@@ -39,6 +40,13 @@ export function limitBody(maxSize: number, options: { json: boolean }): Middlewa
         const text = await c.req.text();
         if (jsonDepth(text) > maxDepth)
           throw new DomainError('INVALID_INPUT', `The body is nested deeper than ${maxDepth} levels`);
+        // Clients of the reference may leave the type out, or send curl's default: what counts is the text.
+        if (text !== '' && !jsonType.test(c.req.header('Content-Type') ?? '')) {
+          const headers = new Headers(c.req.raw.headers);
+          headers.set('Content-Type', 'application/json');
+          c.req.raw = new Request(c.req.url, { method: c.req.method, headers, body: text });
+          c.req.bodyCache = {};
+        }
       }
       await next();
     });

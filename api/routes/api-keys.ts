@@ -30,7 +30,12 @@ const ApiKeyWithOwner = z.object({ ...keyFields, username: z.string() }).openapi
 const GeneratedKey = z.object({ key: z.string() }).openapi('GenerateAPIKeyResponse');
 const NewToken = z
   .object({
-    lifetime: z.number().int().optional().openapi({ description: 'nanoseconds', format: 'int64' }),
+    // Not `.int()`: that stops at 2^53, which is 104 days in nanoseconds.
+    lifetime: z
+      .number()
+      .refine(Number.isInteger, 'must be a whole number')
+      .optional()
+      .openapi({ type: 'integer', description: 'nanoseconds', format: 'int64' }),
     token_name: z.string().optional(),
     scope: z.enum(['all', 'application_connect', '']).optional(),
     scopes: z.array(z.string()).default([]),

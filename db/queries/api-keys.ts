@@ -40,9 +40,9 @@ const membershipsOf = sql<Record<string, Membership>>`coalesce((
   select jsonb_object_agg(m.organization_id, jsonb_build_object(
     'roles', to_jsonb(m.roles), 'defaults', to_jsonb(o.default_org_member_roles), 'sharing', o.shareable_workspace_owners))
   from organization_members m join organizations o on o.id = m.organization_id and not o.deleted
-  where m.user_id = ${users.id}), '{}'::jsonb)`;
+  where m.user_id = users.id), '{}'::jsonb)`;
 const groupsOf = sql<string[]>`coalesce((
-  select array_agg(gm.group_id::text) from group_members gm where gm.user_id = ${users.id}), '{}')`;
+  select array_agg(gm.group_id::text) from group_members gm where gm.user_id = users.id), '{}')`;
 const subjectUser = {
   id: users.id,
   username: users.username,

@@ -29,7 +29,7 @@ const userColumns = {
     string[]
   >`coalesce((select array_agg(m.organization_id::text order by m.created_at, m.organization_id)
     from organization_members m join organizations o on o.id = m.organization_id and not o.deleted
-    where m.user_id = ${users.id}), '{}')`,
+    where m.user_id = users.id), '{}')`,
 };
 export type UserRow = Awaited<ReturnType<typeof findOne>> & object;
 
@@ -69,6 +69,16 @@ export async function getUserByRef(db: Db, subject: Subject, ref: string, option
   if (user === undefined) throw notFound();
   authorize(subject, 'read', userObject(user.id));
   return user;
+}
+
+/** Live people among the ids, by username. */
+export async function listUsersByIds(db: Db, ids: readonly string[]): Promise<UserRow[]> {
+  if (ids.length === 0) return [];
+  return db
+    .select(userColumns)
+    .from(users)
+    .where(and(inArray(users.id, [...ids]), eq(users.deleted, false), eq(users.isSystem, false)))
+    .orderBy(asc(sql`lower(${users.username})`), asc(users.id));
 }
 
 /** Including deleted and system users: for lists that name people of the past. */

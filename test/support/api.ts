@@ -1,3 +1,4 @@
+import { drizzle } from 'drizzle-orm/postgres-js';
 import { randomUUID } from 'node:crypto';
 import type { WorkflowStart } from '../../commands/temporal.ts';
 import type { TemporalStarter } from '../../commands/temporal.ts';
@@ -76,6 +77,8 @@ export interface TestApi {
   /** Site owner and member of the default organization. */
   readonly owner: TestUser;
   readonly ownerToken: string;
+  /** Text of every statement that went through `db`. */
+  readonly statements: string[];
   /** JSON lines that the API logged. */
   readonly logs: string[];
   readonly clock: { now: Date };
@@ -112,7 +115,10 @@ export async function createTestApi(
   options: { env?: Readonly<Record<string, string>>; temporal?: RecordingTemporal } = {},
 ): Promise<TestApi> {
   const database = await createTestDatabase();
-  const { db, sql, close } = connect(database.url, { max: 10, applicationName: 'berth-test' });
+  const { sql, close } = connect(database.url, { max: 10, applicationName: 'berth-test' });
+  const statements: string[] = [];
+  // The same pool, with every statement written down.
+  const db = drizzle(sql, { logger: { logQuery: (text) => void statements.push(text) } }) as unknown as Db;
   const listener = await createListener(sql);
   const shutdown = new AbortController();
   const temporal = options.temporal ?? createRecordingTemporal();
@@ -185,6 +191,7 @@ export async function createTestApi(
     organizationId,
     owner,
     ownerToken: owner.token,
+    statements,
     logs,
     clock,
     createUser,
@@ -211,7 +218,8 @@ export async function createTestApi(
     },
     async close() {
       shutdown.abort();
-      await listener.close();
+      // A test may have ended the pool to see what happens.
+      await listener.close().catch(() => undefined);
       await close();
       await database.drop();
     },
