@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { insertModules, insertProvisionedResources } from '../db/queries/provisioned-resources.ts';
-import { readVariableValue } from '../db/queries/template-imports.ts';
+import { readDryRunVariables, readVariableValue } from '../db/queries/template-imports.ts';
 import { getDryRunVersion } from '../db/queries/template-versions.ts';
 import { listVersionVariables } from '../db/queries/workspace-builds.ts';
 import { convertResources } from '../terraform/convert.ts';
@@ -22,9 +22,10 @@ export async function runDryRun(run: JobRun): Promise<void> {
     throw new RunFailed('the template version was never imported');
   const { directory } = await extractSource(run);
   await restorePins(run, directory, { moduleFiles: version.cachedModuleFiles, lockFile: version.lockFile ?? '' });
+  const replaced = readDryRunVariables(deps.cipher, job.id, job.input);
   const variables = (await listVersionVariables(deps.db, versionId)).map((row) => ({
     ...row,
-    value: readVariableValue(deps.cipher, versionId, row),
+    value: replaced.get(row.name) ?? readVariableValue(deps.cipher, versionId, row),
   }));
   run.redactor.add(variables.filter((row) => row.sensitive).map((row) => row.value));
   const env = {

@@ -12,6 +12,15 @@ import { registerMemberRoutes } from './routes/members.ts';
 import { registerOrganizationRoutes } from './routes/organizations.ts';
 import { registerUserSettingRoutes } from './routes/user-settings.ts';
 import { registerUserRoutes } from './routes/users.ts';
+import { registerDryRunRoutes } from './routes/dry-runs.ts';
+import { registerDynamicParameterRoutes } from './routes/dynamic-parameters.ts';
+import { registerFileRoutes } from './routes/files.ts';
+import { registerProvisionerDaemonRoutes } from './routes/provisioner-daemons.ts';
+import { registerProvisionerJobRoutes } from './routes/provisioner-jobs.ts';
+import { registerTemplateAclRoutes } from './routes/template-acl.ts';
+import { registerTemplateRoutes } from './routes/templates.ts';
+import { registerTemplateVersionChildRoutes } from './routes/template-version-children.ts';
+import { registerTemplateVersionRoutes } from './routes/template-versions.ts';
 import { registerGeneralRoutes } from './routes/general.ts';
 import { registerHealthRoutes } from './routes/health.ts';
 
@@ -27,6 +36,15 @@ const resources: readonly ((app: App, deps: AppDeps) => void)[] = [
   registerMemberRoutes,
   registerGroupRoutes,
   registerAuditRoutes,
+  registerFileRoutes,
+  registerTemplateRoutes,
+  registerTemplateAclRoutes,
+  registerTemplateVersionRoutes,
+  registerTemplateVersionChildRoutes,
+  registerDynamicParameterRoutes,
+  registerDryRunRoutes,
+  registerProvisionerJobRoutes,
+  registerProvisionerDaemonRoutes,
 ];
 
 /** The whole HTTP API over the given dependencies; no port, no process state. */

@@ -1,4 +1,4 @@
-import { authorizeWorkspace, isAllowed, templateObject } from '../domain/authorization.ts';
+import { authorizeWorkspace } from '../domain/authorization.ts';
 import { DomainError, notFound } from '../domain/errors.ts';
 import type { JobStatus } from '../domain/jobs.ts';
 import { type Subject, isSiteOwner } from '../domain/subject.ts';
@@ -6,10 +6,12 @@ import { type Db, transaction } from '../db/client.ts';
 import { jobLogsChannel, jobsChannel, notify, workspacesChannel } from '../db/notifications.ts';
 import { type AuditOrigin, insertAudit } from '../db/queries/audit-logs.ts';
 import { lockJob, markCanceled } from '../db/queries/provisioner-jobs.ts';
-import { findVersionForBuild } from '../db/queries/template-versions.ts';
+import { type VersionView, findVersionView } from '../db/queries/template-version-views.ts';
 import { findBuild, finishBuildRow, getBuildTemplate } from '../db/queries/workspace-builds.ts';
 import { findWorkspaceIncludingDeleted } from '../db/queries/workspaces.ts';
+import type { Caller } from './caller.ts';
 import type { CommandDeps } from './deps.ts';
+import { authorizeVersion } from './template-row.ts';
 
 type CancelDeps = Pick<CommandDeps, 'db' | 'temporal' | 'logger' | 'now'>;
 
@@ -51,26 +53,45 @@ export const createCancelBuild = (deps: CancelDeps) =>
 
 /** Cancels an import. Needs `update` on the template, or on templates of the organization while there is none. */
 export const createCancelImport = (deps: CancelDeps) =>
-  async function cancelImport(subject: Subject, input: { versionId: string; jobId: string }): Promise<void> {
+  async function cancelImport(caller: Caller, versionId: string): Promise<void> {
     const workflowId = await transaction(deps.db, async (tx) => {
-      const version = await findVersionForBuild(tx, input.versionId);
+      const version = await findVersionView(tx, versionId);
       if (version === undefined) throw notFound();
-      const object =
-        version.template === null
-          ? { type: 'template' as const, organizationId: version.organizationId }
-          : templateObject(version.template);
-      if (!isAllowed(subject, 'update', object)) throw notFound();
-      return (await cancelLocked(tx, input.jobId, { mayCancelRunning: true })).workflowId;
+      authorizeVersion(caller, 'update', version);
+      const cancel = await cancelLocked(tx, version.job.id, { mayCancelRunning: true });
+      await auditCancel(tx, deps, caller, { version, fields: { canceled: true } });
+      return cancel.workflowId;
     });
     await cancelWorkflow(deps, workflowId);
   };
 
-/** Cancels a job whose rights the caller has checked (dry runs). */
-export const createCancelJob = (deps: CancelDeps) =>
-  async function cancelJob(jobId: string): Promise<void> {
-    const { workflowId } = await transaction(deps.db, (tx) => cancelLocked(tx, jobId, { mayCancelRunning: true }));
+/** Cancels a dry run whose rights the caller has checked. */
+export const createCancelDryRun = (deps: CancelDeps) =>
+  async function cancelDryRun(caller: Caller, run: { version: VersionView; jobId: string }): Promise<void> {
+    const workflowId = await transaction(deps.db, async (tx) => {
+      const cancel = await cancelLocked(tx, run.jobId, { mayCancelRunning: true });
+      await auditCancel(tx, deps, caller, { version: run.version, fields: { canceled: true, dry_run: run.jobId } });
+      return cancel.workflowId;
+    });
     await cancelWorkflow(deps, workflowId);
   };
+
+const auditCancel = (
+  tx: Db,
+  deps: CancelDeps,
+  caller: Caller,
+  of: { version: VersionView; fields: Record<string, unknown> },
+): Promise<void> =>
+  insertAudit(tx, {
+    origin: caller.origin,
+    time: deps.now(),
+    resourceType: 'template_version',
+    resourceId: of.version.id,
+    resourceTarget: of.version.name,
+    action: 'write',
+    organizationId: of.version.organizationId,
+    additionalFields: of.fields,
+  });
 
 /** Decides and writes under the job's row lock, so that cancel against take is a clean race (spec/02 §1.7). */
 async function cancelLocked(

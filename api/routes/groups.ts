@@ -9,7 +9,7 @@ import { defineRoute } from '../route.ts';
 import { MessageResponse, json, jsonBody, organizationRef, uuid } from '../schemas.ts';
 
 const maxInt = 2_147_483_647;
-const Group = z
+export const Group = z
   .object({
     id: uuid(),
     name: z.string(),
@@ -36,7 +36,7 @@ const GroupPatch = NewGroup.partial()
   .extend({ add_users: z.array(uuid()).max(1000).default([]), remove_users: z.array(uuid()).max(1000).default([]) })
   .openapi('PatchGroupRequest');
 
-const toGroup = (row: GroupRow): z.input<typeof Group> => ({
+export const toGroup = (row: GroupRow): z.input<typeof Group> => ({
   id: row.id,
   name: row.name,
   display_name: row.displayName,

@@ -63,6 +63,12 @@ export async function listGroups(db: Db, subject: Subject, options: { organizati
     .limit(1000);
 }
 
+/** Groups by name, whoever may read them: for lists that the caller may see as a whole (an ACL). */
+export async function listGroupsByIds(db: Db, ids: readonly string[]): Promise<GroupRow[]> {
+  if (ids.length === 0) return [];
+  return select(db, inArray(groups.id, [...ids])).orderBy(asc(sql`lower(${groups.name})`), asc(groups.id));
+}
+
 /** A readable group, or NOT_FOUND. */
 export async function getGroup(db: Db, subject: Subject, id: string): Promise<GroupRow> {
   const [row] = await select(db, eq(groups.id, id));

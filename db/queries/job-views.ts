@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm';
+import { and, eq, sql } from 'drizzle-orm';
 import type { Db } from '../client.ts';
 import { provisionerDaemons, provisionerJobs } from '../schema/provisioner-jobs.ts';
 
@@ -22,6 +22,23 @@ export const jobViewColumns = {
   type: provisionerJobs.type,
   logsOverflowed: provisionerJobs.logsOverflowed,
 };
+
+/** A dry run of this version; a job of another version, or of another kind, is not found. */
+export async function findDryRunView(db: Db, versionId: string, jobId: string) {
+  const [row] = await db
+    .select(jobViewColumns)
+    .from(provisionerJobs)
+    .leftJoin(provisionerDaemons, eq(provisionerDaemons.id, provisionerJobs.workerId))
+    .where(
+      and(
+        eq(provisionerJobs.id, jobId),
+        eq(provisionerJobs.type, 'template_version_dry_run'),
+        sql`${provisionerJobs.input} ->> 'template_version_id' = ${versionId}`,
+      ),
+    );
+  return row;
+}
+export type DryRunView = NonNullable<Awaited<ReturnType<typeof findDryRunView>>>;
 
 export interface QueuePosition {
   readonly position: number;

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { TemplateDefinition, TemplateReferences, TemplateVariable } from '../../domain/provisioned.ts';
 import type { Db } from '../client.ts';
 import type { ColumnCipher } from '../encryption.ts';
+import type { JobInput } from '../schema/provisioner-jobs.ts';
 import {
   templateVersionParameters,
   templateVersionPresetParameters,
@@ -54,6 +55,29 @@ export async function insertRequestedVariables(
     })),
   );
 }
+
+const dryRunPlace = (jobId: string, name: string) => `provisioner_jobs:input:${jobId}/${name}`;
+
+/** Values that a dry run sets instead of the version's, as its job keeps them. */
+export const sealDryRunVariables = (
+  cipher: ColumnCipher,
+  jobId: string,
+  values: readonly { name: string; value: string }[],
+): NonNullable<JobInput['sealed_variables']> =>
+  values.map(({ name, value }) => ({
+    name,
+    value: cipher.encrypt(dryRunPlace(jobId, name), Buffer.from(value)).toString('base64'),
+    key_id: cipher.keyId,
+  }));
+
+/** Name → value of the above. */
+export const readDryRunVariables = (cipher: ColumnCipher, jobId: string, input: JobInput): Map<string, string> =>
+  new Map(
+    (input.sealed_variables ?? []).map(({ name, value, key_id: keyId }) => [
+      name,
+      cipher.decrypt(dryRunPlace(jobId, name), keyId, Buffer.from(value, 'base64')).toString(),
+    ]),
+  );
 
 /** The version an import belongs to, with the template whose active version hands variable values down. */
 export async function getImportVersion(db: Db, versionId: string) {

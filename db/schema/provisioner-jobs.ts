@@ -35,6 +35,8 @@ export interface JobInput {
   user_variable_names?: string[];
   workspace_name?: string;
   rich_parameter_values?: { name: string; value: string }[];
+  /** Variables that a dry run sets instead of the version's, each value encrypted (base64): secrets never stand here in clear. */
+  sealed_variables?: { name: string; value: string; key_id: string }[];
 }
 
 /** One row = one workflow. Source: spec/01 §3.1, spec/02 §1. */
