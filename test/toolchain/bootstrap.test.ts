@@ -138,7 +138,8 @@ test('the lock file is complete for every platform, so that npm ci accepts it ev
   // npm silently leaves out an optional package that the registry did not have when the lock file was written.
   const missing = Object.entries(packages).flatMap(([path, { optionalDependencies = {} }]) =>
     Object.keys(optionalDependencies).filter(
-      (name) => packages[`${path}/node_modules/${name}`] === undefined && packages[`node_modules/${name}`] === undefined,
+      (name) =>
+        packages[`${path}/node_modules/${name}`] === undefined && packages[`node_modules/${name}`] === undefined,
     ),
   );
   expect(missing).toEqual([]);
