@@ -1,10 +1,9 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { getFile } from '../db/queries/files.ts';
 import type { Db } from '../db/client.ts';
-import type { TerraformModule } from '../domain/provisioned.ts';
-import { extractTar } from '../terraform/archive.ts';
+import { extractTar, extractTemplate } from '../terraform/archive.ts';
 import type { JobRun } from './job-run.ts';
 import { sourceDirectory } from './leftovers.ts';
 
@@ -21,7 +20,7 @@ export async function extractSource(run: JobRun): Promise<{ directory: string; a
   if (archive === undefined) throw new Error(`the template archive ${run.job.fileId} is missing or damaged`);
   const directory = sourceDirectory(run);
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  await extractTar(archive, directory);
+  await extractTemplate(archive, directory);
   return { directory, archive };
 }
 
@@ -37,15 +36,4 @@ export async function restorePins(
   if (archive === undefined)
     run.log.say('warn', 'The cached modules are missing or damaged; they are downloaded again.');
   else await extractTar(archive, directory);
-}
-
-/** Modules of an initialised directory, the root left out. */
-export async function readModules(directory: string): Promise<TerraformModule[]> {
-  const text = await readFile(join(directory, '.terraform/modules/modules.json'), 'utf8').catch(() => '{"Modules":[]}');
-  const { Modules } = JSON.parse(text) as { Modules: { Key: string; Source: string; Version?: string }[] };
-  return Modules.filter((module) => module.Key !== '').map((module) => ({
-    key: module.Key,
-    source: module.Source,
-    version: module.Version ?? '',
-  }));
 }

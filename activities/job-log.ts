@@ -2,7 +2,7 @@ import { fitLogLines } from '../domain/job-logs.ts';
 import type { JobLogLine } from '../domain/provisioned.ts';
 import type { Db } from '../db/client.ts';
 import { appendJobLogs } from '../db/queries/job-logs.ts';
-import { logRows } from '../terraform/log-lines.ts';
+import { splitLogLine } from '../terraform/output.ts';
 import type { Redactor } from '../terraform/secrets.ts';
 
 const flushEveryMs = 250;
@@ -13,7 +13,7 @@ const maxBufferedLines = 5_000;
 export interface JobLog {
   /** Starts a stage: a row with empty output. Later lines belong to it. */
   stage(name: string): void;
-  /** Adds lines that are masked and split already. Resolves when the buffer has room again. */
+  /** Adds lines that are masked already; they are split here. Resolves when the buffer has room again. */
   add(lines: readonly JobLogLine[], logOffset?: number): Promise<void>;
   currentStage(): string;
   /** One line of our own. */
@@ -73,7 +73,7 @@ export function createJobLog(options: {
     return writing;
   };
   const push = (lines: readonly JobLogLine[]) => {
-    buffer.push(...lines);
+    for (const line of lines) for (const output of splitLogLine(line.output)) buffer.push({ ...line, output });
     if (buffer.length >= flushAtLines) void enqueue().catch(() => undefined);
     else timer ??= setTimeout(() => void enqueue().catch(() => undefined), flushEveryMs);
   };
@@ -84,7 +84,7 @@ export function createJobLog(options: {
     },
     currentStage: () => stage,
     say: (level, output) =>
-      push(logRows(redactor.redact(output), { source: 'provisioner_daemon', level, stage, createdAt: new Date() })),
+      push([{ source: 'provisioner_daemon', level, stage, output: redactor.redact(output), createdAt: new Date() }]),
     async add(lines, logOffset) {
       if (logOffset !== undefined) offset = logOffset;
       // After the cap nothing is stored: do not even mask the lines.

@@ -9,11 +9,12 @@ import { type BuildRun, findAiTaskBefore, finishBuildRow, getBuildRun } from '..
 import { workspaces } from '../db/schema/workspaces.ts';
 import { DomainError } from '../domain/errors.ts';
 import type { ProvisionedResources } from '../domain/provisioned.ts';
+import { readModules } from '../terraform/modules.ts';
 import { convertResources } from '../terraform/convert.ts';
 import { parseState } from '../terraform/state.ts';
 import { prepareBuildEnvironment } from './build-environment.ts';
 import { completeRun, persist } from './job-end.ts';
-import { extractSource, readModules, restorePins } from './job-directory.ts';
+import { extractSource, restorePins } from './job-directory.ts';
 import { type JobRun, RunFailed, assertRunning, observeQueueWait } from './job-run.ts';
 import { type StateVersion, watchState } from './state-watcher.ts';
 import { initialise, runTerraformCommand } from './terraform-command.ts';
@@ -116,7 +117,12 @@ function convert(run: JobRun, found: BuildRun, bytes: Buffer | undefined): Provi
   const state = bytes === undefined ? null : parseState(bytes);
   if (state === null) throw new DomainError('STATE_REJECTED', 'Terraform ended without a readable state');
   if (found.version.references === null) throw new RunFailed('the template version was never imported');
-  return convertResources({ instances: state.instances, references: found.version.references, newId: randomUUID });
+  return convertResources({
+    instances: state.instances,
+    references: found.version.references,
+    newId: randomUUID,
+    transition: found.build.transition,
+  });
 }
 
 /** completeWorkspaceBuildJob of spec/02 §1.10: all or nothing, fenced. When it throws, the state is kept all the same. */

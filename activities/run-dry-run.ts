@@ -3,11 +3,12 @@ import { insertModules, insertProvisionedResources } from '../db/queries/provisi
 import { readDryRunVariables, readVariableValue } from '../db/queries/template-imports.ts';
 import { getDryRunVersion } from '../db/queries/template-versions.ts';
 import { listVersionVariables } from '../db/queries/workspace-builds.ts';
+import { readModules } from '../terraform/modules.ts';
 import { convertResources } from '../terraform/convert.ts';
 import { baseEnvironment, dryRunEnvironment } from '../terraform/environment.ts';
 import { planInstances } from '../terraform/plan.ts';
 import { completeRun } from './job-end.ts';
-import { extractSource, readModules, restorePins } from './job-directory.ts';
+import { extractSource, restorePins } from './job-directory.ts';
 import { type JobRun, RunFailed, observeQueueWait } from './job-run.ts';
 import { plan } from './run-import.ts';
 import { initialise } from './terraform-command.ts';

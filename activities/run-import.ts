@@ -16,6 +16,7 @@ import { listVersionVariables } from '../db/queries/workspace-builds.ts';
 import { transaction } from '../db/client.ts';
 import { listTemplateFiles, packModules } from '../terraform/archive.ts';
 import type { JsonObject } from '../terraform/json.ts';
+import { readModules } from '../terraform/modules.ts';
 import { convertResources } from '../terraform/convert.ts';
 import { baseEnvironment, importEnvironment } from '../terraform/environment.ts';
 import { filterPlanForCache } from '../terraform/plan-cache.ts';
@@ -23,7 +24,7 @@ import { parsePlan, planInstances, planSecrets, readReferences } from '../terraf
 import { readTemplateDefinition } from '../terraform/template-definition.ts';
 import { findBackend, readVariables } from '../terraform/variables.ts';
 import { completeRun } from './job-end.ts';
-import { extractSource, readModules } from './job-directory.ts';
+import { extractSource } from './job-directory.ts';
 import { type JobRun, RunFailed, observeQueueWait } from './job-run.ts';
 import { initialise, readTerraform, runTerraformCommand } from './terraform-command.ts';
 
@@ -68,9 +69,9 @@ export async function runImport(run: JobRun): Promise<void> {
 
   const definition = readTemplateDefinition(start);
   const references = readReferences(start, dot);
-  const convert = (json: JsonObject): ProvisionedResources =>
-    convertResources({ instances: planInstances(json), references, newId: randomUUID });
-  const resources = { start: convert(start), stop: convert(stop) };
+  const convert = (json: JsonObject, transition: 'start' | 'stop'): ProvisionedResources =>
+    convertResources({ instances: planInstances(json), references, newId: randomUUID, transition });
+  const resources = { start: convert(start, 'start'), stop: convert(stop, 'stop') };
   for (const warning of new Set([...definition.warnings, ...resources.start.warnings])) log.say('warn', warning);
   const modules = await readModules(directory);
   const cachedModuleFiles = await storeModules(run, directory);

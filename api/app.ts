@@ -21,6 +21,9 @@ import { registerTemplateAclRoutes } from './routes/template-acl.ts';
 import { registerTemplateRoutes } from './routes/templates.ts';
 import { registerTemplateVersionChildRoutes } from './routes/template-version-children.ts';
 import { registerTemplateVersionRoutes } from './routes/template-versions.ts';
+import { registerWatchWorkspaceRoutes } from './routes/watch-workspace.ts';
+import { registerWorkspaceBuildRoutes } from './routes/workspace-builds.ts';
+import { registerWorkspaceRoutes } from './routes/workspaces.ts';
 import { registerGeneralRoutes } from './routes/general.ts';
 import { registerHealthRoutes } from './routes/health.ts';
 
@@ -45,6 +48,9 @@ const resources: readonly ((app: App, deps: AppDeps) => void)[] = [
   registerDryRunRoutes,
   registerProvisionerJobRoutes,
   registerProvisionerDaemonRoutes,
+  registerWorkspaceRoutes,
+  registerWorkspaceBuildRoutes,
+  registerWatchWorkspaceRoutes,
 ];
 
 /** The whole HTTP API over the given dependencies; no port, no process state. */

@@ -7,6 +7,7 @@ import type { Subject } from '../domain/subject.ts';
 import { type Db, transaction } from '../db/client.ts';
 import type { AuditOrigin } from '../db/queries/audit-logs.ts';
 import { type BuildVersion, findVersionForBuild } from '../db/queries/template-versions.ts';
+import { type BuildView, findBuildViewById } from '../db/queries/build-views.ts';
 import { findLatestBuild } from '../db/queries/workspace-builds.ts';
 import { type WorkspaceRow, lockWorkspace } from '../db/queries/workspaces.ts';
 import { parseState } from '../terraform/state.ts';
@@ -31,14 +32,20 @@ export interface RequestBuild {
 }
 
 /** Rolls the transaction of a dry run back while carrying its result out. */
-class DryRun extends Error {}
+class DryRun extends Error {
+  readonly view: BuildView;
+  constructor(view: BuildView) {
+    super('dry run');
+    this.view = view;
+  }
+}
 
 /**
  * Requests a build: all checks and the `pending` row in one transaction, then the workflow. Users, autostart and the prebuild
- * reconciler all go through here. Returns the build's id. Source: spec/06 §9.1.
+ * reconciler all go through here. Returns the build's id, or, for a dry run, the build as it would be. Source: spec/06 §9.1.
  */
 export const createRequestBuild = (deps: CommandDeps) =>
-  async function requestBuild(subject: Subject, input: RequestBuild): Promise<string> {
+  async function requestBuild(subject: Subject, input: RequestBuild): Promise<string | { dryRun: BuildView }> {
     const count = (status: 'success' | 'failed') =>
       deps.metrics.buildEnqueued({
         provisionerType: 'terraform',
@@ -50,7 +57,7 @@ export const createRequestBuild = (deps: CommandDeps) =>
     const work = () =>
       transaction(deps.db, async (tx) => {
         const prepared = await prepare(tx, deps, subject, input);
-        if (input.dryRun) throw new DryRun();
+        if (input.dryRun) throw new DryRun((await findBuildViewById(tx, prepared.id))!);
         facts = prepared.facts;
         await rememberResult(tx, input.idempotency, { resourceId: prepared.id, statusCode: 201, now: deps.now() });
         return prepared.id;
@@ -64,13 +71,11 @@ export const createRequestBuild = (deps: CommandDeps) =>
       return id;
     } catch (err) {
       // Losing a race against another build is not an attempt (spec/08 §1.2).
-      if (!(err instanceof DryRun) && !(err instanceof DomainError && err.code === 'CONFLICT')) count('failed');
+      if (err instanceof DryRun) return { dryRun: err.view };
+      if (!(err instanceof DomainError && err.code === 'CONFLICT')) count('failed');
       throw err;
     }
   };
-
-/** Whether the error only says that a dry run passed every check. */
-export const isDryRun = (err: unknown): boolean => err instanceof DryRun;
 
 async function prepare(tx: Db, deps: CommandDeps, subject: Subject, input: RequestBuild) {
   const workspace = await lockWorkspace(tx, input.workspaceId);

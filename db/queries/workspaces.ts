@@ -2,7 +2,7 @@ import { and, eq, sql } from 'drizzle-orm';
 import type { Db } from '../client.ts';
 import { templates } from '../schema/templates.ts';
 import { users } from '../schema/users.ts';
-import { workspaces } from '../schema/workspaces.ts';
+import { workspaceBuilds, workspaces } from '../schema/workspaces.ts';
 
 const decisionColumns = {
   id: workspaces.id,
@@ -82,4 +82,22 @@ export async function getWorkspaceNames(db: Db, workspaceId: string) {
     .innerJoin(templates, eq(templates.id, workspaces.templateId))
     .where(eq(workspaces.id, workspaceId));
   return row!;
+}
+
+/** Template settings that limit a workspace's own. */
+export async function findWorkspaceTemplate(db: Db, workspaceId: string) {
+  const [row] = await db
+    .select({ allowUserAutostart: templates.allowUserAutostart, allowUserAutostop: templates.allowUserAutostop })
+    .from(workspaces)
+    .innerJoin(templates, eq(templates.id, workspaces.templateId))
+    .where(eq(workspaces.id, workspaceId));
+  return row!;
+}
+
+/** Without a time to live a running build stops only at its hard limit, if it has one (spec/06 §8.2). */
+export async function setRunningDeadline(tx: Db, buildId: string): Promise<void> {
+  await tx
+    .update(workspaceBuilds)
+    .set({ deadline: sql`max_deadline`, updatedAt: sql`now()` })
+    .where(eq(workspaceBuilds.id, buildId));
 }

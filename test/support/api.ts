@@ -24,6 +24,8 @@ export interface RecordingTemporal extends TemporalStarter {
   readonly starts: WorkflowStart[];
   readonly canceled: string[];
   reachable: boolean;
+  /** Calls are recorded and passed on, when there is a real server. */
+  forward: TemporalStarter | undefined;
 }
 
 export function createRecordingTemporal(): RecordingTemporal {
@@ -33,13 +35,16 @@ export function createRecordingTemporal(): RecordingTemporal {
     starts,
     canceled,
     reachable: true,
+    forward: undefined,
     async start(start) {
       if (!temporal.reachable) throw new Error('Temporal is down');
       if (!starts.some(({ workflowId }) => workflowId === start.workflowId)) starts.push(start);
+      await temporal.forward?.start(start);
     },
     async cancel(workflowId) {
       if (!temporal.reachable) throw new Error('Temporal is down');
       canceled.push(workflowId);
+      await temporal.forward?.cancel(workflowId);
     },
     isReachable: async () => temporal.reachable,
   };

@@ -22,9 +22,7 @@ export async function tarOf(files: Readonly<Record<string, string>>): Promise<Bu
 /** The files of `test/support/templates/<name>`. */
 export function templateFiles(name: string): Record<string, string> {
   const directory = fileURLToPath(new URL(`./templates/${name}`, import.meta.url));
-  return Object.fromEntries(
-    readdirSync(directory).map((file) => [file, readFileSync(join(directory, file), 'utf8')]),
-  );
+  return Object.fromEntries(readdirSync(directory).map((file) => [file, readFileSync(join(directory, file), 'utf8')]));
 }
 
 export const testOrigin = (userId: string): AuditOrigin => ({

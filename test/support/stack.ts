@@ -1,22 +1,24 @@
 import { Client, Connection } from '@temporalio/client';
 import { NativeConnection, Worker } from '@temporalio/worker';
+import Long from 'long';
 import { pino } from 'pino';
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createControlActivities } from '../../activities/index.ts';
-import { createProvisionerActivities } from '../../activities/index.ts';
+import { createControlActivities, createProvisionerActivities } from '../../activities/index.ts';
 import type { ProvisionerDeps } from '../../activities/deps.ts';
 import { createSlots } from '../../activities/slots.ts';
 import type { CommandDeps } from '../../commands/deps.ts';
 import { createTemporalStarter } from '../../commands/temporal.ts';
 import { workerEnvironment } from '../../config.ts';
 import { type Database, connect } from '../../db/client.ts';
-import { createColumnCipher } from '../../db/encryption.ts';
+import { type ColumnCipher, createColumnCipher } from '../../db/encryption.ts';
+import { searchAttributeNames } from '../../domain/search-attributes.ts';
 import { createMetrics } from '../../telemetry/metrics.ts';
 import { createQueuePollers } from '../../workers/queue-pollers.ts';
+import { type TestApi, createTestApi } from './api.ts';
 import { createTestDatabase, testTemporalAddress, testTerraform } from './services.ts';
 
 /** Everything real and in this process: database of its own, Temporal namespace of its own, workers, Terraform. */
@@ -34,14 +36,16 @@ async function createNamespace(connection: Connection): Promise<string> {
   const namespace = `test-${randomUUID().slice(0, 8)}`;
   await connection.workflowService.registerNamespace({
     namespace,
-    workflowExecutionRetentionPeriod: { seconds: 24 * 60 * 60 },
+    workflowExecutionRetentionPeriod: { seconds: Long.fromNumber(24 * 60 * 60) },
   });
   return namespace;
 }
 
-export async function startTestStack(options: { slots?: number; searchAttributes?: readonly string[] } = {}): Promise<TestStack> {
-  const testDatabase = await createTestDatabase();
-  const database = connect(testDatabase.url, { max: 10, applicationName: 'berth-test' });
+export async function startTestStack(
+  options: { slots?: number; url?: string; cipher?: ColumnCipher } = {},
+): Promise<TestStack> {
+  const testDatabase = options.url === undefined ? await createTestDatabase() : undefined;
+  const database = connect(options.url ?? testDatabase!.url, { max: 10, applicationName: 'berth-test' });
   const address = testTemporalAddress();
   const connection = await Connection.connect({ address });
   const namespace = await createNamespace(connection);
@@ -51,7 +55,7 @@ export async function startTestStack(options: { slots?: number; searchAttributes
   const logger = pino({ level: 'silent' });
   const metrics = createMetrics({ version: 'test', defaultMetrics: false });
   const temporal = createTemporalStarter(client);
-  const cipher = createColumnCipher([Buffer.alloc(32, 7).toString('base64')]);
+  const cipher = options.cipher ?? createColumnCipher([Buffer.alloc(32, 7).toString('base64')]);
   const workRoot = mkdtempSync(join(tmpdir(), 'berth-work-'));
   const slots = options.slots ?? 2;
   const terraform = testTerraform();
@@ -106,17 +110,41 @@ export async function startTestStack(options: { slots?: number; searchAttributes
       await native.close();
       await connection.close();
       await database.close();
-      await testDatabase.drop();
+      await testDatabase?.drop();
       rmSync(workRoot, { recursive: true, force: true });
     },
   };
 }
 
 async function registerSearchAttributes(connection: Connection, namespace: string): Promise<void> {
-  const { searchAttributeNames } = await import('../../domain/search-attributes.ts');
   // 2 = Keyword. The dev server adds them to the namespace within a moment.
   await connection.operatorService.addSearchAttributes({
     namespace,
     searchAttributes: Object.fromEntries(searchAttributeNames.map((name) => [name, 2])),
   });
+}
+
+/** The HTTP API in front of a real stack; `api.temporal.reachable = false` is Temporal being down. */
+export async function startApiStack(options: { slots?: number } = {}): Promise<{
+  api: TestApi;
+  stack: TestStack;
+  stop(): Promise<void>;
+}> {
+  const api = await createTestApi();
+  // A running clock: jobs and keys are compared with the database's.
+  Object.defineProperty(api.clock, 'now', { get: () => new Date() });
+  const stack = await startTestStack({
+    ...options,
+    url: api.deps.config.CODER_PG_CONNECTION_URL!,
+    cipher: api.deps.cipher,
+  });
+  api.temporal.forward = stack.commands.temporal;
+  return {
+    api,
+    stack,
+    async stop() {
+      await stack.stop();
+      await api.close();
+    },
+  };
 }

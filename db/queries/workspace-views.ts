@@ -1,0 +1,137 @@
+import { type SQL, and, eq, inArray, sql } from 'drizzle-orm';
+import { NIL_UUID } from '../../domain/ids.ts';
+import type { Subject } from '../../domain/subject.ts';
+import { readableBy } from '../authorization-filter.ts';
+import type { Db } from '../client.ts';
+import { provisionerJobs } from '../schema/provisioner-jobs.ts';
+import { templates } from '../schema/templates.ts';
+import { organizations, users } from '../schema/users.ts';
+import { workspaceBuilds, workspaces } from '../schema/workspaces.ts';
+import { type BuildView, listBuildViews } from './build-views.ts';
+import { workspaceConditions } from './workspace-filter.ts';
+
+const workspaceViewColumns = {
+  id: workspaces.id,
+  createdAt: workspaces.createdAt,
+  updatedAt: workspaces.updatedAt,
+  name: workspaces.name,
+  deleted: workspaces.deleted,
+  ownerId: workspaces.ownerId,
+  ownerName: users.username,
+  ownerAvatarUrl: users.avatarUrl,
+  organizationId: workspaces.organizationId,
+  organizationName: organizations.name,
+  templateId: workspaces.templateId,
+  templateName: templates.name,
+  templateDisplayName: templates.displayName,
+  templateIcon: templates.icon,
+  templateAllowUserCancelWorkspaceJobs: templates.allowUserCancelWorkspaceJobs,
+  templateActiveVersionId: templates.activeVersionId,
+  templateRequireActiveVersion: templates.requireActiveVersion,
+  templateUseClassicParameterFlow: templates.useClassicParameterFlow,
+  templateUserAcl: templates.userAcl,
+  templateGroupAcl: templates.groupAcl,
+  autostartSchedule: workspaces.autostartSchedule,
+  ttlMs: workspaces.ttlMs,
+  lastUsedAt: workspaces.lastUsedAt,
+  deletingAt: workspaces.deletingAt,
+  dormantAt: workspaces.dormantAt,
+  nextStartAt: workspaces.nextStartAt,
+  automaticUpdates: workspaces.automaticUpdates,
+  favorite: workspaces.favorite,
+  userAcl: workspaces.userAcl,
+  groupAcl: workspaces.groupAcl,
+};
+
+/** Workspaces with the names that stand beside them and their latest build, without resources. */
+export async function listWorkspaceViews(db: Db, ids: readonly string[]) {
+  if (ids.length === 0) return [];
+  const [rows, builds] = await Promise.all([
+    db
+      .select(workspaceViewColumns)
+      .from(workspaces)
+      .innerJoin(users, eq(users.id, workspaces.ownerId))
+      .innerJoin(organizations, eq(organizations.id, workspaces.organizationId))
+      .innerJoin(templates, eq(templates.id, workspaces.templateId))
+      .where(inArray(workspaces.id, [...ids])),
+    listBuildViews(db, {
+      where: and(inArray(workspaceBuilds.workspaceId, [...ids]), eq(workspaceBuilds.isLatest, true)),
+      limit: ids.length,
+      offset: 0,
+    }),
+  ]);
+  const byId = new Map(rows.map((row) => [row.id, row]));
+  const latest = new Map(builds.map((build) => [build.workspaceId, build]));
+  // The page decides the order; a row deleted in between is left out.
+  return ids.flatMap((id): ((typeof rows)[number] & { latestBuild: BuildView })[] => {
+    const row = byId.get(id);
+    const build = latest.get(id);
+    return row === undefined || build === undefined ? [] : [{ ...row, latestBuild: build }];
+  });
+}
+export type WorkspaceView = Awaited<ReturnType<typeof listWorkspaceViews>>[number];
+
+export async function findWorkspaceView(db: Db, id: string): Promise<WorkspaceView | undefined> {
+  return (await listWorkspaceViews(db, [id]))[0];
+}
+
+/** Running first: the latest build is a start that succeeded. */
+const runs = sql`(${provisionerJobs.jobStatus} = 'succeeded' and ${workspaceBuilds.transition} = 'start')`;
+
+/**
+ * Ids of one page of readable workspaces and the number of all that match, in the order of spec/01 §6.4: the requester's
+ * favorites, running ones, owner, name. The joins carry only what filter and order need; the page is loaded by id.
+ */
+export async function listWorkspaceIds(
+  db: Db,
+  subject: Subject,
+  page: { q: string; limit: number; offset: number },
+): Promise<{ ids: string[]; count: number }> {
+  const where = and(readableWorkspaces(subject), ...workspaceConditions(page.q, subject));
+  const rows = await db
+    .select({ id: workspaces.id, count: sql<number>`(count(*) over ())::int` })
+    .from(workspaces)
+    .innerJoin(users, eq(users.id, workspaces.ownerId))
+    .innerJoin(organizations, eq(organizations.id, workspaces.organizationId))
+    .innerJoin(templates, eq(templates.id, workspaces.templateId))
+    .innerJoin(workspaceBuilds, and(eq(workspaceBuilds.workspaceId, workspaces.id), eq(workspaceBuilds.isLatest, true)))
+    .innerJoin(provisionerJobs, eq(provisionerJobs.id, workspaceBuilds.jobId))
+    .where(where)
+    .orderBy(
+      sql`(${workspaces.ownerId} = ${subject.id === '' ? NIL_UUID : subject.id} and ${workspaces.favorite}) desc`,
+      sql`${runs} desc`,
+      sql`lower(${users.username})`,
+      sql`lower(${workspaces.name})`,
+      workspaces.id,
+    )
+    .limit(page.limit)
+    .offset(page.offset);
+  const [first] = rows;
+  if (first !== undefined) return { ids: rows.map((row) => row.id), count: first.count };
+  // Beyond the end the window has no row to tell the total from.
+  return { ids: [], count: page.offset === 0 ? 0 : await countWorkspaces(db, where) };
+}
+
+async function countWorkspaces(db: Db, where: SQL | undefined): Promise<number> {
+  const [row] = await db
+    .select({ count: sql<number>`count(*)::int` })
+    .from(workspaces)
+    .innerJoin(users, eq(users.id, workspaces.ownerId))
+    .innerJoin(organizations, eq(organizations.id, workspaces.organizationId))
+    .innerJoin(templates, eq(templates.id, workspaces.templateId))
+    .innerJoin(workspaceBuilds, and(eq(workspaceBuilds.workspaceId, workspaces.id), eq(workspaceBuilds.isLatest, true)))
+    .innerJoin(provisionerJobs, eq(provisionerJobs.id, workspaceBuilds.jobId))
+    .where(where);
+  return row?.count ?? 0;
+}
+
+/** Rows of `workspaces` that the subject may read. */
+export const readableWorkspaces = (subject: Subject): SQL =>
+  readableBy(subject, 'workspace', {
+    id: workspaces.id,
+    organizationId: workspaces.organizationId,
+    ownerId: workspaces.ownerId,
+    userAcl: workspaces.userAcl,
+    groupAcl: workspaces.groupAcl,
+    dormantAt: workspaces.dormantAt,
+  });
