@@ -117,7 +117,7 @@ async function detach(): Promise<void> {
   // Another `up` may have been faster in between: then that one is what runs.
   const state = await runningState(dataDir);
   if (done && state !== null && state.phase !== 'failed') {
-    await welcome(await joinRunning(state.supervisor));
+    await welcome(state.phase === 'ready' && state.urls !== null ? state.urls : await joinRunning(state.supervisor));
     child.unref();
     process.exit(0);
   }
