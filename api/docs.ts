@@ -18,7 +18,6 @@ const viewerSettings = {
   mcp: { disabled: true },
   hideClientButton: true,
   showDeveloperTools: 'never',
-  hiddenClients: false,
   authentication: { preferredSecurityScheme: 'sessionToken' },
   metaData: { title: 'Berth API' },
 };
@@ -102,11 +101,13 @@ export function registerDocs(app: App): void {
       c.header('Content-Security-Policy', docsPolicy);
       return c.html(page);
     });
-  app.openapi(scriptRoute('/docs/start.js'), (c) => c.body(start, 200, { 'Content-Type': 'text/javascript' }));
+  app.openapi(scriptRoute('/docs/start.js'), (c) =>
+    c.body(start, 200, { 'Content-Type': 'text/javascript; charset=utf-8' }),
+  );
   app.openapi(scriptRoute('/docs/viewer.js'), (c) => {
     viewer ??= new Uint8Array(readFileSync(join(packageRoot, 'vendor/scalar/standalone.js.gz')));
     return c.body(viewer, 200, {
-      'Content-Type': 'text/javascript',
+      'Content-Type': 'text/javascript; charset=utf-8',
       'Content-Encoding': 'gzip',
       'Cache-Control': 'public, max-age=86400',
     });

@@ -36,6 +36,16 @@ export async function pingDatabase(db: Db): Promise<number> {
   return performance.now() - startedAt;
 }
 
+/** Number of migrations that this database has seen; 0 before the first. */
+export async function countMigrations(db: Db): Promise<number> {
+  const [known] = await db.execute<{ known: boolean }>(
+    sql`select to_regclass('drizzle.__drizzle_migrations') is not null as known`,
+  );
+  if (known?.known !== true) return 0;
+  const [row] = await db.execute<{ count: number }>(sql`select count(*)::int from drizzle.__drizzle_migrations`);
+  return row?.count ?? 0;
+}
+
 /** Heartbeats of workers, newest first. */
 export async function listWorkerHeartbeats(db: Db, subject: Subject) {
   authorize(subject, 'read', { type: 'provisioner_daemon' });

@@ -53,6 +53,16 @@ describe('readiness', () => {
   });
 });
 
+describe('a database without our tables', () => {
+  test('is not ready', async () => {
+    const empty = await createTestApi();
+    await empty.db.execute('drop schema drizzle cascade');
+    const ready = await empty.request('GET', '/readyz');
+    expect([ready.status, ready.body.status]).toEqual([503, 'unavailable']);
+    await empty.close();
+  });
+});
+
 describe('what is for administrators', () => {
   test('the health report names what is wrong, one run for many callers, members 403', async () => {
     const [report, same] = await Promise.all([1, 2].map(() => get(`${base}/debug/health?force=true`, api.ownerToken)));

@@ -97,6 +97,7 @@ describe('every route', () => {
   });
 
   test('answers no 5xx to an owner who sends nonsense', async () => {
+    const failures: object[] = [];
     for (const { method, path, access } of operations) {
       if (access === 'agent' || path.endsWith('/logout')) continue;
       for (const body of method === 'GET' ? [undefined] : ['{"a":', '[]', 'null', '{"name":7}', '\u0000']) {
@@ -105,8 +106,9 @@ describe('every route', () => {
           ...(body !== undefined && { body, headers: { 'Content-Type': 'application/json' } }),
         });
         const fine = answer.status < 500 || (path === '/readyz' && answer.status === 503);
-        expect({ method, path, body, status: answer.status, fine }).toMatchObject({ fine: true });
+        if (!fine) failures.push({ method, path, body, status: answer.status });
       }
     }
+    expect(failures).toEqual([]);
   });
 });
