@@ -101,7 +101,10 @@ export interface DaemonJob {
   readonly templateDisplayName: string;
 }
 
-/** The newest job of a worker under a condition, as JSON of DaemonJob. */
+/**
+ * The newest job of a worker under a condition, as JSON of DaemonJob. Columns are spelled out: in a select of one table
+ * drizzle leaves the table's name away, and inside a subquery that would mean another column.
+ */
 const jobOf = (condition: ReturnType<typeof sql>, order: ReturnType<typeof sql>) => sql<DaemonJob | null>`(
   select jsonb_build_object('id', j.id, 'status', j.job_status, 'templateName', coalesce(t.name, ''),
     'templateIcon', coalesce(t.icon, ''), 'templateDisplayName', coalesce(t.display_name, ''))
@@ -109,7 +112,7 @@ const jobOf = (condition: ReturnType<typeof sql>, order: ReturnType<typeof sql>)
   left join workspace_builds b on b.job_id = j.id
   left join template_versions v on v.id = coalesce(b.template_version_id, (j.input ->> 'template_version_id')::uuid)
   left join templates t on t.id = v.template_id
-  where j.worker_id = ${provisionerDaemons.id} and ${condition} order by ${order} limit 1)`;
+  where j.worker_id = provisioner_daemons.id and ${condition} order by ${order} limit 1)`;
 
 /**
  * Workers with status, current and previous job, newest first; one statement. Offline ones are hidden unless asked for.
@@ -117,7 +120,7 @@ const jobOf = (condition: ReturnType<typeof sql>, order: ReturnType<typeof sql>)
  */
 export async function listDaemons(db: Db, organizationId: string, options: DaemonFilter & { readonly limit: number }) {
   const seen = sql`${provisionerDaemons.lastSeenAt} > now() - ${`${offlineAfterMs} milliseconds`}::interval`;
-  const isBusy = sql`exists (select 1 from provisioner_jobs r where r.worker_id = ${provisionerDaemons.id}
+  const isBusy = sql`exists (select 1 from provisioner_jobs r where r.worker_id = provisioner_daemons.id
     and r.completed_at is null and r.started_at is not null)`;
   const status = sql<DaemonStatus>`case when not (${seen}) then 'offline' when ${isBusy} then 'busy' else 'idle' end`;
   const { ids, statuses, maxAgeMs, tags } = options;
