@@ -1,5 +1,4 @@
 import { type SQL, and, eq, inArray, sql } from 'drizzle-orm';
-import { NIL_UUID } from '../../domain/ids.ts';
 import type { Subject } from '../../domain/subject.ts';
 import { readableBy } from '../authorization-filter.ts';
 import type { Db } from '../client.ts';
@@ -75,12 +74,10 @@ export async function findWorkspaceView(db: Db, id: string): Promise<WorkspaceVi
   return (await listWorkspaceViews(db, [id]))[0];
 }
 
-/** Running first: the latest build is a start that succeeded. */
-const runs = sql`(${provisionerJobs.jobStatus} = 'succeeded' and ${workspaceBuilds.transition} = 'start')`;
-
 /**
  * Ids of one page of readable workspaces and the number of all that match, in the order of spec/01 §6.4: the requester's
- * favorites, running ones, owner, name. The joins carry only what filter and order need; the page is loaded by id.
+ * favorites, running ones, owner, name. The statement carries only what filter and order need; the page is loaded by id.
+ * Names are ASCII, so that byte order is alphabetical and sorts several times faster than a language's.
  */
 export async function listWorkspaceIds(
   db: Db,
@@ -88,41 +85,40 @@ export async function listWorkspaceIds(
   page: { q: string; limit: number; offset: number },
 ): Promise<{ ids: string[]; count: number }> {
   const where = and(readableWorkspaces(subject), ...workspaceConditions(page.q, subject));
-  const rows = await db
-    .select({ id: workspaces.id, count: sql<number>`(count(*) over ())::int` })
-    .from(workspaces)
-    .innerJoin(users, eq(users.id, workspaces.ownerId))
-    .innerJoin(organizations, eq(organizations.id, workspaces.organizationId))
-    .innerJoin(templates, eq(templates.id, workspaces.templateId))
-    .innerJoin(workspaceBuilds, and(eq(workspaceBuilds.workspaceId, workspaces.id), eq(workspaceBuilds.isLatest, true)))
-    .innerJoin(provisionerJobs, eq(provisionerJobs.id, workspaceBuilds.jobId))
-    .where(where)
+  const matching = <T extends Record<string, SQL | typeof workspaces.id>>(columns: T) => {
+    const rows = db
+      .select(columns)
+      .from(workspaces)
+      .innerJoin(users, eq(users.id, workspaces.ownerId))
+      .innerJoin(
+        workspaceBuilds,
+        and(eq(workspaceBuilds.workspaceId, workspaces.id), eq(workspaceBuilds.isLatest, true)),
+      )
+      .innerJoin(provisionerJobs, eq(provisionerJobs.id, workspaceBuilds.jobId))
+      .where(where)
+      .$dynamic();
+    // Only conditions of a search name these two.
+    if (page.q === '') return rows;
+    return rows
+      .innerJoin(organizations, eq(organizations.id, workspaces.organizationId))
+      .innerJoin(templates, eq(templates.id, workspaces.templateId));
+  };
+  const rows = (await matching({ id: workspaces.id, count: sql<number>`(count(*) over ())::int` })
     .orderBy(
-      sql`(${workspaces.ownerId} = ${subject.id === '' ? NIL_UUID : subject.id} and ${workspaces.favorite}) desc`,
-      sql`${runs} desc`,
-      sql`lower(${users.username})`,
-      sql`lower(${workspaces.name})`,
+      sql`(${workspaces.ownerId} = ${subject.id} and ${workspaces.favorite}) desc`,
+      sql`(${provisionerJobs.jobStatus} = 'succeeded' and ${workspaceBuilds.transition} = 'start') desc`,
+      sql`lower(${users.username}) collate "C"`,
+      sql`lower(${workspaces.name}) collate "C"`,
       workspaces.id,
     )
     .limit(page.limit)
-    .offset(page.offset);
+    .offset(page.offset)) as { id: string; count: number }[];
   const [first] = rows;
   if (first !== undefined) return { ids: rows.map((row) => row.id), count: first.count };
   // Beyond the end the window has no row to tell the total from.
-  return { ids: [], count: page.offset === 0 ? 0 : await countWorkspaces(db, where) };
-}
-
-async function countWorkspaces(db: Db, where: SQL | undefined): Promise<number> {
-  const [row] = await db
-    .select({ count: sql<number>`count(*)::int` })
-    .from(workspaces)
-    .innerJoin(users, eq(users.id, workspaces.ownerId))
-    .innerJoin(organizations, eq(organizations.id, workspaces.organizationId))
-    .innerJoin(templates, eq(templates.id, workspaces.templateId))
-    .innerJoin(workspaceBuilds, and(eq(workspaceBuilds.workspaceId, workspaces.id), eq(workspaceBuilds.isLatest, true)))
-    .innerJoin(provisionerJobs, eq(provisionerJobs.id, workspaceBuilds.jobId))
-    .where(where);
-  return row?.count ?? 0;
+  if (page.offset === 0) return { ids: [], count: 0 };
+  const [total] = (await matching({ count: sql<number>`count(*)::int` })) as { count: number }[];
+  return { ids: [], count: total?.count ?? 0 };
 }
 
 /** Rows of `workspaces` that the subject may read. */

@@ -1,0 +1,18 @@
+import { parseArgs } from 'node:util';
+import { benchBuild } from './build.ts';
+import { benchList } from './list.ts';
+
+/** Name → benchmark. Each prints JSON lines on stdout and its progress on stderr. */
+const benches: Readonly<Record<string, (options: { runs: number | undefined }) => Promise<void>>> = {
+  build: benchBuild,
+  list: benchList,
+};
+
+const { positionals, values } = parseArgs({ allowPositionals: true, options: { runs: { type: 'string' } } });
+const bench = benches[positionals[0] ?? ''];
+if (bench === undefined) {
+  console.error(`usage: npm run bench -- <${Object.keys(benches).join('|')}> [--runs N]`);
+  process.exit(2);
+}
+await bench({ runs: values.runs === undefined ? undefined : Number(values.runs) });
+process.exit(0);
