@@ -3,6 +3,7 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { bundleWorkflowCode } from '@temporalio/worker';
 import { loadConfig, workerEnvironment } from '../config.ts';
+import { SetupFailure, describeFailure } from '../toolchain/failure.ts';
 import { run } from '../toolchain/process.ts';
 import { terminalProgress } from '../toolchain/progress.ts';
 
@@ -14,22 +15,32 @@ const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const dist = join(root, 'dist');
 const progress = terminalProgress(loadConfig().CI !== undefined);
 
-await progress.step('compile to dist/', async () => {
-  rmSync(dist, { recursive: true, force: true });
-  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
-  const result = await run(process.execPath, [tsc, '-p', 'tsconfig.build.json'], {
-    cwd: root,
-    env: workerEnvironment(),
+async function build(): Promise<void> {
+  await progress.step('compile to dist/', async () => {
+    rmSync(dist, { recursive: true, force: true });
+    const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+    const result = await run(process.execPath, [tsc, '-p', 'tsconfig.build.json'], {
+      cwd: root,
+      env: workerEnvironment(),
+    });
+    if (result.code !== 0)
+      throw new SetupFailure(`${result.stdout}${result.stderr}`.trim(), 'npx tsc -p ., then correct what it names');
+    const cli = join(dist, 'cli', 'main.js');
+    if (existsSync(cli)) chmodSync(cli, 0o755);
   });
-  if (result.code !== 0) throw new Error(`tsc failed:\n${result.stdout}${result.stderr}`);
-  const cli = join(dist, 'cli', 'main.js');
-  if (existsSync(cli)) chmodSync(cli, 0o755);
-});
-await progress.step('copy migrations', async () => {
-  cpSync(join(root, 'db', 'migrations'), join(dist, 'db', 'migrations'), { recursive: true });
-});
-await progress.step('bundle workflows', async () => {
-  const { code } = await bundleWorkflowCode({ workflowsPath: join(root, 'workflows', 'index.ts') });
-  writeFileSync(join(dist, 'workflow-bundle.js'), code);
-});
-console.log('dist/ is complete. Start with BERTH_WORKFLOW_BUNDLE=dist/workflow-bundle.js (docs/runbook.md).');
+  await progress.step('copy migrations', async () => {
+    cpSync(join(root, 'db', 'migrations'), join(dist, 'db', 'migrations'), { recursive: true });
+  });
+  await progress.step('bundle workflows', async () => {
+    const { code } = await bundleWorkflowCode({ workflowsPath: join(root, 'workflows', 'index.ts') });
+    writeFileSync(join(dist, 'workflow-bundle.js'), code);
+  });
+  console.log('dist/ is complete. Start with BERTH_WORKFLOW_BUNDLE=dist/workflow-bundle.js (docs/runbook.md).');
+}
+
+try {
+  await build();
+} catch (err) {
+  console.error(describeFailure(err));
+  process.exitCode = 1;
+}

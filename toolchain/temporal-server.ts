@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { Connection } from '@temporalio/client';
 import { searchAttributeNames } from '../domain/search-attributes.ts';
@@ -79,6 +79,7 @@ export async function startTemporal(options: TemporalOptions): Promise<RunningTe
         : `see ${logFile}; when the database file is broken, move ${dbFile} away: pending builds are started again from PostgreSQL`,
     );
   }
+  if (dbFile !== null) chmodSync(dbFile, 0o600);
   return { ...unit, address, uiUrl: uiPort === null ? null : `http://127.0.0.1:${uiPort}` };
 }
 

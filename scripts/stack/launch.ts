@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Config } from '../../config.ts';
@@ -36,6 +36,8 @@ export async function launchStack(options: LaunchOptions): Promise<Stack> {
   const { config, progress, lock, onEvent } = options;
   const dataDir = config.BERTH_DATA_DIR;
   mkdirSync(dataDir, { recursive: true });
+  // Database, histories, keys and sessions are nobody else's; PostgreSQL's account may still pass through.
+  chmodSync(dataDir, 0o711);
   await endLeftovers(dataDir, progress);
   const own = await identify(process.pid);
   let facts: Pick<StackState, 'phase' | 'urls' | 'error'> = { phase: 'starting', urls: null, error: null };
