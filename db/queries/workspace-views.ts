@@ -85,24 +85,19 @@ export async function listWorkspaceIds(
   page: { q: string; limit: number; offset: number },
 ): Promise<{ ids: string[]; count: number }> {
   const where = and(readableWorkspaces(subject), ...workspaceConditions(page.q, subject));
-  const matching = <T extends Record<string, SQL | typeof workspaces.id>>(columns: T) => {
-    const rows = db
+  const matching = <T extends Record<string, SQL | typeof workspaces.id>>(columns: T) =>
+    db
       .select(columns)
       .from(workspaces)
       .innerJoin(users, eq(users.id, workspaces.ownerId))
+      .innerJoin(organizations, eq(organizations.id, workspaces.organizationId))
+      .innerJoin(templates, eq(templates.id, workspaces.templateId))
       .innerJoin(
         workspaceBuilds,
         and(eq(workspaceBuilds.workspaceId, workspaces.id), eq(workspaceBuilds.isLatest, true)),
       )
       .innerJoin(provisionerJobs, eq(provisionerJobs.id, workspaceBuilds.jobId))
-      .where(where)
-      .$dynamic();
-    // Only conditions of a search name these two.
-    if (page.q === '') return rows;
-    return rows
-      .innerJoin(organizations, eq(organizations.id, workspaces.organizationId))
-      .innerJoin(templates, eq(templates.id, workspaces.templateId));
-  };
+      .where(where);
   const rows = (await matching({ id: workspaces.id, count: sql<number>`(count(*) over ())::int` })
     .orderBy(
       sql`(${workspaces.ownerId} = ${subject.id} and ${workspaces.favorite}) desc`,
