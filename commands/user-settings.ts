@@ -1,14 +1,8 @@
 import { transaction } from '../db/client.ts';
 import type { ColumnCipher } from '../db/encryption.ts';
 import { insertAudit } from '../db/queries/audit-logs.ts';
-import {
-  findGitSshKey,
-  findUserConfig,
-  lockUser,
-  putGitSshKey,
-  setUserConfig,
-  updateUser,
-} from '../db/queries/users.ts';
+import { findGitSshKey, findUserConfig, putGitSshKey, setUserConfig } from '../db/queries/user-settings.ts';
+import { lockUser, updateUser } from '../db/queries/users.ts';
 import { authorize, userObject } from '../domain/authorization.ts';
 import { invalidField, notFound } from '../domain/errors.ts';
 import type { AccessDeps, Caller } from './caller.ts';

@@ -1,4 +1,4 @@
-import { actorRole } from './actors.ts';
+import { actorRole } from './actor-permissions.ts';
 import { allowListAllows } from './allow-list.ts';
 import { DomainError, notFound } from './errors.ts';
 import { PREBUILDS_SYSTEM_USER_ID } from './ids.ts';

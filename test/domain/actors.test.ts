@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { actorNames, actorRole } from '../../domain/actor-permissions.ts';
 import {
-  actorNames,
-  actorRole,
   agentApi,
   autobuild,
   buildRunner,

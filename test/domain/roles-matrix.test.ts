@@ -3,14 +3,14 @@ import { describe, expect, test } from 'vitest';
 import { matrixPath, renderRolesMatrix } from './roles-matrix.ts';
 
 const stored = readFileSync(matrixPath, 'utf8');
-const bits = new Map(
+const bits = new Map<string, boolean>(
   stored
     .trim()
     .split('\n')
     .slice(1)
     .map((line) => {
       const [role, type, action, where, bit] = line.split('\t');
-      return [`${role} ${type}:${action} ${where}`, bit === '1'] as const;
+      return [`${role} ${type}:${action} ${where}` as string, bit === '1'] as const;
     }),
 );
 const bit = (key: string) => {
