@@ -85,9 +85,9 @@ export async function listWorkspaceIds(
   page: { q: string; limit: number; offset: number },
 ): Promise<{ ids: string[]; count: number }> {
   const where = and(readableWorkspaces(subject), ...workspaceConditions(page.q, subject));
-  const matching = <T extends Record<string, SQL | typeof workspaces.id>>(columns: T) =>
+  const matching = () =>
     db
-      .select(columns)
+      .select({ id: workspaces.id, count: sql<number>`(count(*) over ())::int` })
       .from(workspaces)
       .innerJoin(users, eq(users.id, workspaces.ownerId))
       .innerJoin(organizations, eq(organizations.id, workspaces.organizationId))
@@ -98,7 +98,7 @@ export async function listWorkspaceIds(
       )
       .innerJoin(provisionerJobs, eq(provisionerJobs.id, workspaceBuilds.jobId))
       .where(where);
-  const rows = (await matching({ id: workspaces.id, count: sql<number>`(count(*) over ())::int` })
+  const rows = await matching()
     .orderBy(
       sql`(${workspaces.ownerId} = ${subject.id} and ${workspaces.favorite}) desc`,
       sql`(${provisionerJobs.jobStatus} = 'succeeded' and ${workspaceBuilds.transition} = 'start') desc`,
@@ -107,12 +107,12 @@ export async function listWorkspaceIds(
       workspaces.id,
     )
     .limit(page.limit)
-    .offset(page.offset)) as { id: string; count: number }[];
+    .offset(page.offset);
   const [first] = rows;
   if (first !== undefined) return { ids: rows.map((row) => row.id), count: first.count };
   // Beyond the end the window has no row to tell the total from.
   if (page.offset === 0) return { ids: [], count: 0 };
-  const [total] = (await matching({ count: sql<number>`count(*)::int` })) as { count: number }[];
+  const [total] = await matching().limit(1);
   return { ids: [], count: total?.count ?? 0 };
 }
 
