@@ -1,4 +1,5 @@
 import { transaction } from '../db/client.ts';
+import { openPrivateKey } from '../db/git-ssh-key.ts';
 import { readVariableValue } from '../db/queries/template-imports.ts';
 import { deleteSessionToken, replaceSessionToken } from '../db/queries/session-tokens.ts';
 import {
@@ -23,7 +24,8 @@ export async function prepareBuildEnvironment(run: JobRun, found: BuildRun): Pro
   ]);
   const variables = variableRows.map((row) => ({ ...row, value: readVariableValue(deps.cipher, version.id, row) }));
   redactor.add(variables.filter((variable) => variable.sensitive).map((variable) => variable.value));
-  redactor.add([sessionToken, owner.sshPrivateKey ?? '']);
+  const sshPrivateKey = owner.sshPrivateKey === null ? '' : openPrivateKey(deps.cipher, owner.id, owner.sshPrivateKey);
+  redactor.add([sessionToken, sshPrivateKey]);
   const { env: base, inheritedTerraformVariables } = baseEnvironment(
     deps.terraform.workerEnvironment,
     deps.terraform.cliConfigPath,
@@ -54,7 +56,7 @@ export async function prepareBuildEnvironment(run: JobRun, found: BuildRun): Pro
         sessionToken,
         oidcAccessToken: '',
         sshPublicKey: owner.sshPublicKey ?? '',
-        sshPrivateKey: owner.sshPrivateKey ?? '',
+        sshPrivateKey,
       },
       parameters,
       previousParameters,

@@ -1,6 +1,7 @@
 import type { JobOutcome } from '../workflows/run-job.ts';
 import { transaction } from '../db/client.ts';
 import { endJob, findJob } from '../db/queries/provisioner-jobs.ts';
+import { actAsJobJanitor } from './actors.ts';
 import type { ControlDeps } from './deps.ts';
 import { announceEnd, closeBuild } from './job-end.ts';
 
@@ -16,6 +17,7 @@ export interface FinishJob {
  */
 export const createFinishJob = (deps: Pick<ControlDeps, 'db'>) =>
   async function finishJob({ jobId, outcome, error }: FinishJob): Promise<JobOutcome> {
+    actAsJobJanitor(jobId);
     return transaction(deps.db, async (tx) => {
       const job = await findJob(tx, jobId);
       if (job === undefined) return outcome;

@@ -12,6 +12,7 @@ import type { ProvisionedResources } from '../domain/provisioned.ts';
 import { readModules } from '../terraform/modules.ts';
 import { convertResources } from '../terraform/convert.ts';
 import { parseState } from '../terraform/state.ts';
+import { actAsBuildRunner } from './actors.ts';
 import { prepareBuildEnvironment } from './build-environment.ts';
 import { completeRun, persist } from './job-end.ts';
 import { extractSource, restorePins } from './job-directory.ts';
@@ -40,6 +41,7 @@ export async function runBuild(run: JobRun): Promise<void> {
   const found = await getBuildRun(deps.db, job.id);
   if (found === undefined) throw new RunFailed('the build or its workspace is gone');
   const { build, workspace } = found;
+  actAsBuildRunner(run, found);
   const pool = found.owner.isSystem && build.prebuildStage === 'create';
   observeQueueWait(run, { transition: build.transition, buildReason: pool ? 'prebuild' : build.reason });
   const input = await getStartingState(deps.db, deps.cipher, { workspaceId: workspace.id, buildNumber: build.number });

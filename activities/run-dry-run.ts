@@ -7,6 +7,7 @@ import { readModules } from '../terraform/modules.ts';
 import { convertResources } from '../terraform/convert.ts';
 import { baseEnvironment, dryRunEnvironment } from '../terraform/environment.ts';
 import { planInstances } from '../terraform/plan.ts';
+import { actAsTemplateImporter } from './actors.ts';
 import { completeRun } from './job-end.ts';
 import { extractSource, restorePins } from './job-directory.ts';
 import { type JobRun, RunFailed, observeQueueWait } from './job-run.ts';
@@ -18,6 +19,7 @@ export async function runDryRun(run: JobRun): Promise<void> {
   const { deps, job, log } = run;
   observeQueueWait(run, { transition: '', buildReason: '' });
   const versionId = job.input.template_version_id ?? '';
+  actAsTemplateImporter(run, versionId);
   const version = await getDryRunVersion(deps.db, versionId, job.initiatorId);
   if (version === undefined || version.references === null)
     throw new RunFailed('the template version was never imported');

@@ -23,6 +23,7 @@ import { filterPlanForCache } from '../terraform/plan-cache.ts';
 import { parsePlan, planInstances, planSecrets, readReferences } from '../terraform/plan.ts';
 import { readTemplateDefinition } from '../terraform/template-definition.ts';
 import { findBackend, readVariables } from '../terraform/variables.ts';
+import { actAsTemplateImporter } from './actors.ts';
 import { completeRun } from './job-end.ts';
 import { extractSource } from './job-directory.ts';
 import { type JobRun, RunFailed, observeQueueWait } from './job-run.ts';
@@ -34,6 +35,7 @@ export async function runImport(run: JobRun): Promise<void> {
   observeQueueWait(run, { transition: '', buildReason: '' });
   const version = await getImportVersion(deps.db, job.input.template_version_id ?? '');
   if (version === undefined) throw new RunFailed('the template version is gone');
+  actAsTemplateImporter(run, version.id);
   const { directory, archive } = await extractSource(run);
 
   log.stage('Parsing template parameters');

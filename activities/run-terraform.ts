@@ -114,7 +114,7 @@ function listenForCancel(deps: ProvisionerDeps, jobId: string, halt: (reason: St
 }
 
 async function perform(run: JobRun): Promise<JobOutcome> {
-  const { deps, job, log } = run;
+  const { job, log } = run;
   try {
     // Left by an attempt whose worker died: its Terraform must not go on beside ours, its newest state must not be lost.
     await killLeftovers(join(run.directory, 'runs'));

@@ -9,6 +9,7 @@ import {
   listUnstartedJobs,
 } from '../db/queries/provisioner-jobs.ts';
 import type { SweepResult } from '../workflows/sweep-pending-jobs.ts';
+import { actAsJobJanitor } from './actors.ts';
 import type { ControlDeps } from './deps.ts';
 import { announceEnd, closeBuild } from './job-end.ts';
 
@@ -56,6 +57,7 @@ async function startAll(deps: ControlDeps, facts: readonly JobFacts[]): Promise<
 }
 
 async function endLost(deps: ControlDeps, job: SweptJob): Promise<void> {
+  actAsJobJanitor(job.id);
   const error = 'The build made no progress and was stopped: its workflow is gone. The last saved state is kept.';
   await transaction(deps.db, async (tx) => {
     if (!(await endJob(tx, { jobId: job.id, canceled: false, error }))) return;

@@ -6,6 +6,7 @@ import { lockUser, updateUser } from '../db/queries/users.ts';
 import { authorize, userObject } from '../domain/authorization.ts';
 import { invalidField, notFound } from '../domain/errors.ts';
 import type { AccessDeps, Caller } from './caller.ts';
+import { sealPrivateKey } from '../db/git-ssh-key.ts';
 import { generateSshKey } from './ssh-key.ts';
 
 export interface Appearance {
@@ -42,18 +43,6 @@ export async function setAppearance(
     await setUserConfig(tx, user.id, { key: 'terminal_font', value: terminalFont });
   });
   return { themePreference, terminalFont };
-}
-
-const place = (userId: string) => `gitsshkeys:private_key:${userId}`;
-
-/** Stored as `<key id>:<base64>`: the column is text and the row has no place of its own for the key id. */
-export const sealPrivateKey = (cipher: ColumnCipher, userId: string, privateKey: string): string =>
-  `${cipher.keyId}:${cipher.encrypt(place(userId), Buffer.from(privateKey)).toString('base64')}`;
-
-/** For the agent that signs in to git as its workspace's owner; never answered to people. */
-export function openPrivateKey(cipher: ColumnCipher, userId: string, stored: string): string {
-  const [keyId = '', sealed = ''] = stored.split(':');
-  return cipher.decrypt(place(userId), keyId, Buffer.from(sealed, 'base64')).toString();
 }
 
 /** The public half of the user's git key; made at first use, or anew with `renew`. */

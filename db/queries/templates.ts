@@ -75,6 +75,15 @@ export async function lockTemplate(tx: Db, templateId: string) {
   const [row] = await tx.select(columns).from(templates).where(eq(templates.id, templateId)).for('update');
   return row;
 }
+/** Holds a template until the transaction ends, so that it is not deleted under a new workspace; false = it is already. */
+export async function holdTemplate(tx: Db, templateId: string): Promise<boolean> {
+  const [row] = await tx
+    .select({ deleted: templates.deleted })
+    .from(templates)
+    .where(eq(templates.id, templateId))
+    .for('key share');
+  return row?.deleted === false;
+}
 export type TemplateRow = NonNullable<Awaited<ReturnType<typeof lockTemplate>>>;
 
 /** A taken name violates `templates_organization_name_idx`. */

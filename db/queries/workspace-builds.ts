@@ -117,6 +117,7 @@ export async function getBuildRun(db: Db, jobId: string) {
         ownerId: workspaces.ownerId,
         organizationId: workspaces.organizationId,
         ttlMs: workspaces.ttlMs,
+        dormantAt: workspaces.dormantAt,
       },
       owner: {
         id: users.id,

@@ -1,0 +1,50 @@
+import type { ActorName } from '../domain/actor-permissions.ts';
+import { buildRunner, jobJanitor, templateImporter } from '../domain/actors.ts';
+import { authorize, authorizeWorkspace } from '../domain/authorization.ts';
+import type { Subject } from '../domain/subject.ts';
+import type { BuildRun } from '../db/queries/workspace-builds.ts';
+import type { Activities } from './index.ts';
+import type { JobRun } from './job-run.ts';
+
+/**
+ * Which named actors an activity type may act as. An activity without an entry does not compile: there is no background
+ * work without an actor, and no catch-all one. Payloads cannot choose it. Source: spec/07 §8.
+ */
+export const activityActors: Readonly<Record<keyof Activities, readonly ActorName[]>> = {
+  runTerraform: ['build-runner', 'template-importer'],
+  finishJob: ['job-janitor'],
+  sweepPendingJobs: ['job-janitor'],
+};
+
+/** Acts for one build: bound to its workspace, job and owner, and checked before Terraform or a row is touched. */
+export function actAsBuildRunner(run: JobRun, found: BuildRun): Subject {
+  const { workspace, build } = found;
+  const { organizationId, ownerId } = workspace;
+  const actor = buildRunner({
+    workspaceId: workspace.id,
+    buildId: build.id,
+    jobId: run.job.id,
+    ownerId,
+    organizationId,
+  });
+  authorize(actor, 'update', { type: 'provisioner_jobs', id: run.job.id, organizationId });
+  const row = { id: workspace.id, ownerId, organizationId, dormantAt: workspace.dormantAt, userAcl: {}, groupAcl: {} };
+  authorizeWorkspace(actor, build.transition, row);
+  return actor;
+}
+
+/** Acts for one import or dry run of a version. */
+export function actAsTemplateImporter(run: JobRun, versionId: string): Subject {
+  const { organizationId } = run.job;
+  const actor = templateImporter({ versionId, jobId: run.job.id, organizationId });
+  authorize(actor, 'update', { type: 'provisioner_jobs', id: run.job.id, organizationId });
+  authorize(actor, 'read', { type: 'file', id: run.job.fileId });
+  return actor;
+}
+
+/** Acts for the sweep and for jobs that no run can end. */
+export function actAsJobJanitor(jobId: string): Subject {
+  const actor = jobJanitor();
+  authorize(actor, 'update', { type: 'provisioner_jobs', id: jobId });
+  return actor;
+}
