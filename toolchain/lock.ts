@@ -33,7 +33,7 @@ export async function tryLock(path: string): Promise<LockAttempt> {
     for (;;) {
       try {
         linkSync(draft, path);
-        return { kind: 'held', lock: { release: () => release(path, own) } };
+        return { kind: 'held', lock: releaseOnce(path, own) };
       } catch (err) {
         if ((err as NodeJS.ErrnoException).code !== 'EEXIST') throw err;
       }
@@ -46,9 +46,16 @@ export async function tryLock(path: string): Promise<LockAttempt> {
   }
 }
 
-function release(path: string, own: ProcessIdentity): void {
-  const owner = readOwner(path);
-  if (owner?.pid === own.pid && owner.start === own.start) rmSync(path, { force: true });
+/** A second call must not take the lock from whoever has it next. */
+function releaseOnce(path: string, own: ProcessIdentity): Lock {
+  let held = true;
+  return {
+    release() {
+      const owner = held ? readOwner(path) : null;
+      held = false;
+      if (owner?.pid === own.pid && owner.start === own.start) rmSync(path, { force: true });
+    },
+  };
 }
 
 /** Two processes may find the same stale lock: only the one that gets the guard directory removes it, after a second look. */

@@ -67,6 +67,8 @@ export async function launch(options: LaunchOptions): Promise<RunningUnit> {
     const identity = await identify(child.pid ?? 0);
     const stop = async (): Promise<void> => {
       await Promise.race([exited, terminate(identity, { signal: stopSignal, graceMs: stopGraceMs })]);
+      // What others do at its end (a lock that is released) has to be done when this returns.
+      await exited;
     };
     return { identity, exited, stop };
   } finally {
