@@ -20,6 +20,7 @@ import { registerProvisionerJobRoutes } from './routes/provisioner-jobs.ts';
 import { registerTemplateAclRoutes } from './routes/template-acl.ts';
 import { registerTemplateRoutes } from './routes/templates.ts';
 import { registerTemplateVersionChildRoutes } from './routes/template-version-children.ts';
+import { registerTemplateVersionStateRoutes } from './routes/template-version-states.ts';
 import { registerTemplateVersionRoutes } from './routes/template-versions.ts';
 import { registerWatchWorkspaceRoutes } from './routes/watch-workspace.ts';
 import { registerWorkspaceBuildRoutes } from './routes/workspace-builds.ts';
@@ -43,6 +44,7 @@ const resources: readonly ((app: App, deps: AppDeps) => void)[] = [
   registerTemplateRoutes,
   registerTemplateAclRoutes,
   registerTemplateVersionRoutes,
+  registerTemplateVersionStateRoutes,
   registerTemplateVersionChildRoutes,
   registerDynamicParameterRoutes,
   registerDryRunRoutes,

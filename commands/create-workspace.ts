@@ -7,7 +7,7 @@ import type { Subject } from '../domain/subject.ts';
 import { workspaceTtl } from '../domain/workspace-settings.ts';
 import { type Db, transaction, violatedConstraint } from '../db/client.ts';
 import { type AuditOrigin, insertAudit } from '../db/queries/audit-logs.ts';
-import { findActiveVersionId } from '../db/queries/templates.ts';
+import { findActiveVersionId, holdTemplate } from '../db/queries/templates.ts';
 import {
   type BuildVersion,
   findVersionForBuild,
@@ -133,7 +133,7 @@ async function usableVersion(tx: Db, subject: Subject, input: CreateWorkspace): 
   const template = version?.template;
   if (version === undefined || template === undefined || template === null) throw notFound();
   authorize(subject, 'read', templateObject(template));
-  if (template.deleted) throw notFound();
+  if (template.deleted || !(await holdTemplate(tx, template.id))) throw notFound();
   authorize(subject, 'use', templateObject(template));
   authorize(subject, 'create', newWorkspaceObject(template.organizationId, input.ownerId));
   if (version.archived) throw invalidField('template_version_id', 'the version is archived');

@@ -34,7 +34,7 @@ const requireScope =
 export function admit(admission: Admission): MiddlewareHandler<ApiEnv>[] {
   const { access, stream } = admission;
   return [
-    ...(stream ? [] : [limitTime]),
+    ...(stream ? [] : [limitTime(admission.rateLimit === 'upload' ? 'upload' : 'api')]),
     ...(access === 'public' ? [] : [authenticate(access === 'agent' ? 'agent' : 'user', { queryToken: stream })]),
     ...(admission.rateLimit === 'none' ? [] : [limitRate(admission.rateLimit)]),
     ...(access === 'public' || access === 'agent' ? [] : [requireCsrfProof({ webSocket: stream })]),

@@ -1,9 +1,7 @@
 import { z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
-import { archiveTemplateVersions, setVersionArchived } from '../../commands/archive-template-versions.ts';
 import { createCancelImport } from '../../commands/cancel-job.ts';
 import { createCreateTemplateVersion } from '../../commands/create-template-version.ts';
-import { promoteTemplateVersion } from '../../commands/promote-template-version.ts';
 import { authorizeVersion } from '../../commands/template-row.ts';
 import { updateTemplateVersion } from '../../commands/update-template-version.ts';
 import { getOrganizationByRef } from '../../db/queries/organizations.ts';
@@ -94,34 +92,6 @@ const getOfTemplate = defineRoute({
   request: { params: templateParams.extend({ templateversionname: z.string() }) },
   responses: one,
 });
-const promote = defineRoute({
-  ...change,
-  auditFailure: { resourceType: 'template', action: 'write', param: 'template' },
-  method: 'patch',
-  path: '/templates/{template}/versions',
-  summary: 'Make a version the active one',
-  request: { params: templateParams, ...jsonBody(z.object({ id: uuid() }).openapi('UpdateActiveTemplateVersion')) },
-  responses: done,
-});
-const archiveAll = defineRoute({
-  ...change,
-  auditFailure: { resourceType: 'template', action: 'write', param: 'template' },
-  method: 'post',
-  path: '/templates/{template}/versions/archive',
-  summary: 'Archive versions that nothing uses',
-  request: {
-    params: templateParams,
-    ...jsonBody(z.object({ all: z.boolean().default(false) }).openapi('ArchiveTemplateVersionsRequest')),
-  },
-  responses: {
-    200: json(
-      z
-        .object({ template_id: z.string(), archived_ids: z.array(z.string()) })
-        .openapi('ArchiveTemplateVersionsResponse'),
-      'What was archived',
-    ),
-  },
-});
 const getByName = defineRoute({
   ...read,
   path: '/organizations/{organization}/templates/{templatename}/versions/{templateversionname}',
@@ -166,23 +136,6 @@ const cancel = defineRoute({
   request: { params: versionParams },
   responses: done,
 });
-const archive = defineRoute({
-  ...change,
-  method: 'post',
-  path: '/templateversions/{templateversion}/archive',
-  summary: 'Archive a version',
-  request: { params: versionParams },
-  responses: done,
-});
-const unarchive = defineRoute({
-  ...change,
-  method: 'post',
-  path: '/templateversions/{templateversion}/unarchive',
-  summary: 'Take a version out of the archive',
-  request: { params: versionParams },
-  responses: done,
-});
-
 /** Clients in languages without absent ids send the nil uuid (and an empty text) for the field that they do not mean. */
 const idOrNone = (id: string | null | undefined): string | undefined =>
   id === NIL_UUID ? undefined : (id ?? undefined);
@@ -194,7 +147,7 @@ export async function readableVersion(c: Context<ApiEnv>, version: VersionView |
   return version;
 }
 
-/** Versions: upload, list, promote, archive, cancel. Source: spec/06 §6, §7. */
+/** Versions: create, list, rename, cancel. Source: spec/06 §7. */
 export function registerTemplateVersionRoutes(app: App, deps: AppDeps): void {
   const { db } = deps;
   const createTemplateVersion = createCreateTemplateVersion(deps);
@@ -243,17 +196,6 @@ export function registerTemplateVersionRoutes(app: App, deps: AppDeps): void {
     const template = await readableTemplate(c, id);
     return c.json(await bodyOf(await readableVersion(c, await findVersionViewByName(db, template.id, name))), 200);
   });
-  app.openapi(promote, async (c) => {
-    const { template: templateId } = c.req.valid('param');
-    await promoteTemplateVersion(deps, callerOf(c), { templateId, versionId: c.req.valid('json').id });
-    return c.json({ message: 'The version is active now' }, 200);
-  });
-  app.openapi(archiveAll, async (c) => {
-    const { template: templateId } = c.req.valid('param');
-    const { all } = c.req.valid('json');
-    const archived = await archiveTemplateVersions(deps, callerOf(c), { templateId, all });
-    return c.json({ template_id: templateId, archived_ids: archived }, 200);
-  });
   // The longer path first: a version may be named like the last word of another path.
   app.openapi(getPrevious, async (c) => {
     const { id, templateId } = await byNames(c, c.req.valid('param'));
@@ -276,15 +218,5 @@ export function registerTemplateVersionRoutes(app: App, deps: AppDeps): void {
   app.openapi(cancel, async (c) => {
     await cancelImport(callerOf(c), c.req.valid('param').templateversion);
     return c.json({ message: 'The import is being canceled' }, 200);
-  });
-  app.openapi(archive, async (c) => {
-    const { templateversion: versionId } = c.req.valid('param');
-    await setVersionArchived(deps, callerOf(c), { versionId, archived: true });
-    return c.json({ message: 'The version is archived' }, 200);
-  });
-  app.openapi(unarchive, async (c) => {
-    const { templateversion: versionId } = c.req.valid('param');
-    await setVersionArchived(deps, callerOf(c), { versionId, archived: false });
-    return c.json({ message: 'The version is out of the archive' }, 200);
   });
 }

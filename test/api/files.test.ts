@@ -92,7 +92,11 @@ describe('download', () => {
     const id = await uploadTar(api, author.token, { 'main.tf': '# as zip\n' });
     const zip = await get(author.token, id, '?format=zip');
     expect(zip.headers.get('content-type')).toBe('application/zip');
-    expect(Buffer.from(await zip.arrayBuffer()).subarray(0, 2).toString()).toBe('PK');
+    expect(
+      Buffer.from(await zip.arrayBuffer())
+        .subarray(0, 2)
+        .toString(),
+    ).toBe('PK');
     expect((await get(author.token, id, '?format=rar')).status).toBe(400);
   });
 

@@ -96,7 +96,10 @@ describe('the list of jobs', () => {
     withApi(async (api) => {
       const template = await createTemplate(api, { display_name: 'Shown', icon: '/i' });
       const workspaceId = await insertWorkspaceOf(api.db, template, { ownerId: api.owner.id });
-      const pool = await insertPending(api, { initiatorId: PREBUILDS_SYSTEM_USER_ID, tags: { ...defaultTags, a: '1' } });
+      const pool = await insertPending(api, {
+        initiatorId: PREBUILDS_SYSTEM_USER_ID,
+        tags: { ...defaultTags, a: '1' },
+      });
       const { body: version } = await createVersion(api, { body: { template_id: template.id, name: 'latest' } });
       const { status, body } = await list(api);
       expect(status).toBe(200);

@@ -299,8 +299,24 @@ describe('the parts of a version', () => {
       },
     ]);
     await api.db.insert(templateVersionVariables).values([
-      { templateVersionId, name: 'a', type: 'string', value: 'shown', defaultValue: 'd', required: false, sensitive: false },
-      { templateVersionId, name: 'b', type: 'list(string)', value: 'secret', defaultValue: '', required: true, sensitive: true },
+      {
+        templateVersionId,
+        name: 'a',
+        type: 'string',
+        value: 'shown',
+        defaultValue: 'd',
+        required: false,
+        sensitive: false,
+      },
+      {
+        templateVersionId,
+        name: 'b',
+        type: 'list(string)',
+        value: 'secret',
+        defaultValue: '',
+        required: true,
+        sensitive: true,
+      },
     ]);
     const presets = await api.db
       .insert(templateVersionPresets)
@@ -351,7 +367,15 @@ describe('the parts of a version', () => {
       },
     ]);
     expect(await part('variables')).toEqual([
-      { name: 'a', description: '', type: 'string', value: 'shown', default_value: 'd', required: false, sensitive: false },
+      {
+        name: 'a',
+        description: '',
+        type: 'string',
+        value: 'shown',
+        default_value: 'd',
+        required: false,
+        sensitive: false,
+      },
       { name: 'b', description: '', type: 'string', value: '', default_value: '', required: true, sensitive: true },
     ]);
     expect(await part('presets')).toEqual([
@@ -465,7 +489,10 @@ describe('the archive', () => {
     await finishImport(api.db, failed, { error: 'no' });
     await createVersion(api, { body: { template_id: template.id } });
     const path = `/templates/${template.id}/versions/archive`;
-    expect((await ask('POST', path, { all: false })).body).toEqual({ template_id: template.id, archived_ids: [failed] });
+    expect((await ask('POST', path, { all: false })).body).toEqual({
+      template_id: template.id,
+      archived_ids: [failed],
+    });
     expect((await ask('POST', path, { all: true })).body.archived_ids).toEqual([unused]);
     expect((await ask('POST', path, { all: true })).body.archived_ids).toEqual([]);
   });
@@ -580,9 +607,9 @@ describe('a dry run', () => {
     expect(await fields({ rich_parameter_values: [size, size] })).toEqual([400, 'size']);
     expect(await fields({ rich_parameter_values: [size, { name: 'x', value: '' }] })).toEqual([400, 'x']);
     expect(await fields({ rich_parameter_values: [size], workspace_name: 'a b' })).toEqual([400, 'workspace_name']);
-    expect(
-      await fields({ rich_parameter_values: [size], user_variable_values: [{ name: 'no', value: '1' }] }),
-    ).toEqual([400, 'no']);
+    expect(await fields({ rich_parameter_values: [size], user_variable_values: [{ name: 'no', value: '1' }] })).toEqual(
+      [400, 'no'],
+    );
     const { body, text } = await start(versionId, {
       rich_parameter_values: [size],
       user_variable_values: [{ name: 'token', value: 'squeamish' }],

@@ -189,7 +189,8 @@ describe('creating a template', () => {
     const answers = await Promise.all(
       Array.from({ length: 10 }, (_, at) => post({ name: `race-${at}`, template_version_id: versionId })),
     );
-    expect(answers.map(({ status }) => status).toSorted()).toEqual([201, ...Array.from({ length: 9 }, () => 400)]);
+    expect(answers.filter(({ status }) => status === 201)).toHaveLength(1);
+    expect(answers.filter(({ status }) => status === 400)).toHaveLength(9);
   });
 
   test('is not for members: 403, and 404 for strangers', async () => {
@@ -331,10 +332,7 @@ describe('changing a template', () => {
     expect([changed.status, changed.body.failure_ttl_ms]).toEqual([200, 60_000]);
     const again = await patch(id, { failure_ttl_ms: 60_000 });
     expect([again.status, again.text]).toEqual([304, '']);
-    const writes = await api.db
-      .select({ diff: auditLogs.diff })
-      .from(auditLogs)
-      .where(eq(auditLogs.resourceId, id));
+    const writes = await api.db.select({ diff: auditLogs.diff }).from(auditLogs).where(eq(auditLogs.resourceId, id));
     const diffs = writes.map(({ diff }) => diff).filter((diff) => 'failure_ttl_ms' in diff && !('name' in diff));
     expect(diffs).toEqual([{ failure_ttl_ms: { old: 0, new: 60_000, secret: false } }]);
   });
@@ -454,6 +452,20 @@ describe('deleting a template', () => {
     expect((await ask('GET', `/templates/${pooled.id}`)).status).toBe(404);
     expect((await ask('DELETE', `/templates/${pooled.id}`)).status).toBe(404);
   });
+});
+
+test('a template deleted while a workspace is made of it never keeps a live workspace', async () => {
+  for (let round = 0; round < 10; round += 1) {
+    const template = await createTemplate(api);
+    const [made, deleted] = await Promise.all([
+      ask('POST', '/users/me/workspaces', { name: `race-${round}`, template_id: template.id }),
+      ask('DELETE', `/templates/${template.id}`),
+    ]);
+    expect([
+      [201, 400],
+      [404, 200],
+    ]).toContainEqual([made.status, deleted.status]);
+  }
 });
 
 describe('prebuilds of a template', () => {
