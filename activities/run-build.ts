@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { eq, sql } from 'drizzle-orm';
 import type { Db } from '../db/client.ts';
+import { notify, workspacesChannel } from '../db/notifications.ts';
 import { insertModules, insertProvisionedResources } from '../db/queries/provisioned-resources.ts';
 import { encodeState, getStartingState, setBuildState } from '../db/queries/workspace-build-states.ts';
 import { type BuildRun, findAiTaskBefore, finishBuildRow, getBuildRun } from '../db/queries/workspace-builds.ts';
@@ -42,6 +43,7 @@ export async function runBuild(run: JobRun): Promise<void> {
   if (found === undefined) throw new RunFailed('the build or its workspace is gone');
   const { build, workspace } = found;
   actAsBuildRunner(run, found);
+  await notify(deps.db, workspacesChannel, workspace.id);
   const pool = found.owner.isSystem && build.prebuildStage === 'create';
   observeQueueWait(run, { transition: build.transition, buildReason: pool ? 'prebuild' : build.reason });
   const input = await getStartingState(deps.db, deps.cipher, { workspaceId: workspace.id, buildNumber: build.number });

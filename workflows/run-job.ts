@@ -7,7 +7,9 @@ import {
   log,
   setCurrentDetails,
   sleep,
+  upsertSearchAttributes,
 } from '@temporalio/workflow';
+import { defineSearchAttributeKey } from '@temporalio/common';
 import type { ErrorCode } from '../domain/errors.ts';
 import { continuations, db, durableDb, terraformOn } from './policies.ts';
 
@@ -25,6 +27,12 @@ export type JobOutcome = 'succeeded' | 'failed' | 'canceled';
  * continued at most twice; only a job that no run can end is ended from here.
  */
 export async function runJob(input: JobWorkflowInput): Promise<JobOutcome> {
+  const outcome = await runToTheEnd(input);
+  upsertSearchAttributes([{ key: defineSearchAttributeKey('BerthJobStatus', 'KEYWORD'), value: outcome }]);
+  return outcome;
+}
+
+async function runToTheEnd(input: JobWorkflowInput): Promise<JobOutcome> {
   const { jobId } = input;
   setCurrentDetails(`waits for a provisioner on queue ${input.taskQueue}, or runs there`);
   const { runTerraform } = terraformOn(input.taskQueue, input.priority);
