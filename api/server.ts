@@ -6,6 +6,7 @@ import { createPasswordHasher } from '../commands/password-hash.ts';
 import { createTemporalStarter, lazyClient } from '../commands/temporal.ts';
 import { loadConfig } from '../config.ts';
 import { connect } from '../db/client.ts';
+import { migrate } from '../db/migrate.ts';
 import { createColumnCipher, loadEncryptionKeys } from '../db/encryption.ts';
 import { createListener } from '../db/notifications.ts';
 import { createLogger } from '../telemetry/logger.ts';
@@ -25,6 +26,8 @@ const logger = createLogger({ level: config.BERTH_LOG_LEVEL, component: 'api' })
 async function start(): Promise<() => Promise<void>> {
   if (config.CODER_PG_CONNECTION_URL === undefined)
     throw new Error('CODER_PG_CONNECTION_URL is not set: `npm run up` starts a database and sets it');
+  // Any number of replicas may start at once: one migrates, the others wait and find nothing to do.
+  await migrate(config.CODER_PG_CONNECTION_URL);
   const { db, sql, close } = connect(config.CODER_PG_CONNECTION_URL, {
     max: config.BERTH_PG_POOL_SIZE,
     applicationName: 'berth-api',
