@@ -32,8 +32,16 @@ const openers = new Map([
   ['{', '}'],
 ]);
 
-/** Throws HclError. */
-export const parseHcl = (source: string): HclBody => new Parser(new HclScanner(source)).body(0, true);
+/** Throws HclError, whose text begins with the line. */
+export function parseHcl(source: string): HclBody {
+  const scan = new HclScanner(source);
+  try {
+    return new Parser(scan).body(0, true);
+  } catch (err) {
+    if (!(err instanceof HclError)) throw err;
+    throw new HclError(`line ${scan.source.slice(0, scan.at).split('\n').length}: ${err.message}`);
+  }
+}
 
 class Parser {
   readonly #scan: HclScanner;

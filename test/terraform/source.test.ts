@@ -16,6 +16,9 @@ describe('the source of a template', () => {
       ['README.md', '# { "'],
     ]);
     expect(syntaxProblems(files).map(({ field }) => field)).toEqual(['a.tf.json', 'b.tf']);
+    expect(syntaxProblems(new Map([['x.tf', 'locals {}\n\nlocals { a = "b\n}\n']]))).toEqual([
+      { field: 'x.tf', detail: 'line 3: a string is not closed' },
+    ]);
   });
 
   test('tags its import with what is known before a plan', () => {
