@@ -143,3 +143,20 @@ export function loadConfig(env: NodeJS.ProcessEnv = process.env, cwd: string = p
 
 /** The worker's environment as Terraform may see it (spec/02 §3.1 "Base environment"); filtered by terraform/environment.ts. */
 export const workerEnvironment = (): NodeJS.ProcessEnv => process.env;
+
+/** What the command line reads from the environment; the server's settings do not concern it. An empty variable is not set. */
+export function loadCliConfig(env: NodeJS.ProcessEnv = process.env) {
+  const given = (...names: string[]): string | undefined =>
+    names.map((name) => env[name]).find((value) => value !== undefined && value !== '');
+  return {
+    url: given('BERTH_URL', 'CODER_URL'),
+    token: given('BERTH_SESSION_TOKEN', 'CODER_SESSION_TOKEN'),
+    configDir: given('BERTH_CONFIG_DIR'),
+    dataDir: given('BERTH_DATA_DIR') ?? '.berth',
+    userConfigHome: given('XDG_CONFIG_HOME') ?? join(given('HOME') ?? homedir(), '.config'),
+    /** NO_COLOR counts when it is not empty (no-color.org). */
+    noColor: given('NO_COLOR') !== undefined || env['TERM'] === 'dumb',
+    ci: given('CI') !== undefined,
+  };
+}
+export type CliConfig = ReturnType<typeof loadCliConfig>;

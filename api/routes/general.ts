@@ -19,6 +19,8 @@ const BuildInfo = z
     provisioner_api_version: z.string(),
     upgrade_message: z.string(),
     deployment_id: z.string(),
+    temporal_ui_url: z.string().openapi({ description: 'Temporal Web UI of this deployment; empty when not known' }),
+    temporal_namespace: z.string(),
   })
   .openapi('BuildInfo');
 const UpdateCheck = z.object({ current: z.boolean(), version: z.string(), url: z.string() }).openapi('UpdateCheck');
@@ -165,6 +167,8 @@ export function registerGeneralRoutes(app: App, deps: AppDeps): void {
         provisioner_api_version: '1.0',
         upgrade_message: '',
         deployment_id: await getDeploymentId(db),
+        temporal_ui_url: config.TEMPORAL_UI_URL ?? '',
+        temporal_namespace: config.TEMPORAL_NAMESPACE,
       },
       200,
     ),

@@ -110,6 +110,13 @@ resource "coder_metadata" "home" {
   }
 }
 
+# Of no interest to the workspace's owner.
+resource "coder_metadata" "process_guard" {
+  count       = data.coder_workspace.me.start_count
+  resource_id = terraform_data.process_guard[0].id
+  hide        = true
+}
+
 resource "coder_metadata" "process" {
   count       = data.coder_workspace.me.start_count
   resource_id = terraform_data.process[0].id

@@ -1,0 +1,56 @@
+import type { z } from 'zod';
+import type { JobLog as JobLogSchema } from '../api/job-logs.ts';
+import type { ProvisionerJobBody } from '../api/views/provisioner-job.ts';
+import type { TemplateBody } from '../api/views/template.ts';
+import type { TemplateVersionBody } from '../api/views/template-version.ts';
+import type { User as UserSchema } from '../api/views/user.ts';
+import type { WorkspaceAppBody } from '../api/views/workspace-app.ts';
+import type { WorkspaceBuildBody } from '../api/views/workspace-build.ts';
+import type { WorkspaceAgentBody, WorkspaceResourceBody } from '../api/views/workspace-resource.ts';
+import type { WorkspaceBody } from '../api/views/workspace.ts';
+
+/** Bodies as the routes declare them: types only, nothing of the server comes along. */
+export type Workspace = WorkspaceBody;
+export type WorkspaceBuild = WorkspaceBuildBody;
+export type WorkspaceResource = WorkspaceResourceBody;
+export type WorkspaceAgent = WorkspaceAgentBody;
+export type WorkspaceApp = WorkspaceAppBody;
+export type ProvisionerJob = ProvisionerJobBody;
+export type Template = TemplateBody;
+export type TemplateVersion = TemplateVersionBody;
+export type JobLog = z.infer<typeof JobLogSchema>;
+export type User = z.infer<typeof UserSchema>;
+
+export interface ParameterValue {
+  readonly name: string;
+  readonly value: string;
+}
+/** Keys as clients know them (spec/06 §7). */
+export interface Preset {
+  readonly ID: string;
+  readonly Name: string;
+  readonly Default: boolean;
+  readonly DesiredPrebuildInstances: number | null;
+  readonly Description: string;
+}
+export interface TemplateVariable {
+  readonly name: string;
+  readonly description: string;
+  readonly required: boolean;
+  readonly value: string;
+  readonly default_value: string;
+}
+export interface BuildInfo {
+  readonly version: string;
+  readonly external_url: string;
+  readonly temporal_ui_url?: string;
+  readonly temporal_namespace?: string;
+}
+export interface ApiKey {
+  readonly id: string;
+  readonly token_name: string;
+  readonly created_at: string;
+  readonly expires_at: string;
+  readonly last_used: string;
+  readonly scopes: readonly string[];
+}
