@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type Db, transaction } from '../db/client.ts';
 import { jobsChannel, notify } from '../db/notifications.ts';
+import { type DryRunView, findDryRunView } from '../db/queries/job-views.ts';
 import { insertJob } from '../db/queries/provisioner-jobs.ts';
 import { sealDryRunVariables } from '../db/queries/template-imports.ts';
 import { type VersionView, findVersionView } from '../db/queries/template-version-views.ts';
@@ -35,11 +36,11 @@ export function requireImported(version: Pick<VersionView, 'job'>): void {
 }
 
 /**
- * Plans a version for the given values, without a workspace. Returns the job's id. Needs `use` on the template. Throws
+ * Plans a version for the given values, without a workspace. Returns the job as it was committed, and its version. Needs `use` on the template. Throws
  * CONFLICT, INVALID_INPUT naming the parameters. Source: spec/06 §7.
  */
 export const createCreateDryRun = (deps: CommandDeps) =>
-  async function createDryRun(caller: Caller, input: CreateDryRun): Promise<string> {
+  async function createDryRun(caller: Caller, input: CreateDryRun): Promise<{ job: DryRunView; version: VersionView }> {
     const version = await findVersionView(deps.db, input.versionId);
     if (version === undefined) throw notFound();
     authorizeVersion(caller, 'use', version);
@@ -63,7 +64,7 @@ export const createCreateDryRun = (deps: CommandDeps) =>
       tags: version.job.tags,
       priority: jobPriority.import,
     };
-    await transaction(deps.db, async (tx) => {
+    const view = await transaction(deps.db, async (tx) => {
       await insertJob(tx, {
         ...job,
         organizationId: version.organizationId,
@@ -80,6 +81,7 @@ export const createCreateDryRun = (deps: CommandDeps) =>
         fileId: version.job.fileId,
       });
       await notify(tx, jobsChannel, id);
+      return findDryRunView(tx, version.id, id);
     });
     const kind = {
       type: 'template_version_dry_run' as const,
@@ -87,7 +89,7 @@ export const createCreateDryRun = (deps: CommandDeps) =>
       ownerName: caller.subject.name,
     };
     await startJob(deps, { jobId: id, workflowId: job.workflowId, tags: job.tags, priority: job.priority, kind });
-    return id;
+    return { job: view!, version };
   };
 
 /** Only variables that the version declares, each once. */

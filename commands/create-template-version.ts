@@ -12,6 +12,7 @@ import { type AuditOrigin, insertAudit } from '../db/queries/audit-logs.ts';
 import { getFile, upsertFile } from '../db/queries/files.ts';
 import { insertJob } from '../db/queries/provisioner-jobs.ts';
 import { insertRequestedVariables } from '../db/queries/template-imports.ts';
+import { type VersionView, findVersionView } from '../db/queries/template-version-views.ts';
 import { insertTemplateVersion } from '../db/queries/template-versions.ts';
 import { findTemplate } from '../db/queries/templates.ts';
 import { listTemplateFiles } from '../terraform/archive.ts';
@@ -46,12 +47,13 @@ interface Source {
 const nameAttempts = 5;
 
 /**
- * Creates a version with its pending import job and starts the import. Returns the version's id. Throws NOT_FOUND (template,
+ * Creates a version with its pending import job and starts the import. Returns the version as it was committed, so that the
+ * answer says `pending` however fast a worker is. Throws NOT_FOUND (template,
  * file), CONFLICT (name), INVALID_INPUT: file and example both or neither, unknown example, configuration that cannot be
  * read. Source: spec/06 §7.
  */
 export const createCreateTemplateVersion = (deps: CommandDeps) =>
-  async function createTemplateVersion(subject: Subject, input: CreateTemplateVersion): Promise<string> {
+  async function createTemplateVersion(subject: Subject, input: CreateTemplateVersion): Promise<VersionView> {
     if (input.name !== '') requireValid('name', nameProblem('templateVersion', input.name));
     requireDistinct(input.userVariableValues);
     await authorizeAuthor(deps.db, subject, input);
@@ -116,9 +118,9 @@ async function insertAndStart(
   deps: CommandDeps,
   subject: Subject,
   input: CreateTemplateVersion & { readonly source: Source },
-): Promise<string> {
+): Promise<VersionView> {
   const id = randomUUID();
-  const facts = await transaction(deps.db, async (tx): Promise<JobFacts> => {
+  const { facts, view } = await transaction(deps.db, async (tx): Promise<{ facts: JobFacts; view: VersionView }> => {
     const now = deps.now();
     // Once more in the transaction: the template may have been deleted while the archive was read.
     const template = await authorizeAuthor(tx, subject, input);
@@ -166,10 +168,12 @@ async function insertAndStart(
       versionName: template === undefined ? input.name : `${template.name}@${input.name}`,
       ownerName: subject.name,
     };
-    return { jobId: job.id, workflowId: job.workflowId, tags: job.tags, priority: job.priority, kind };
+    const view = await findVersionView(tx, id);
+    const { id: jobId, workflowId, tags, priority } = job;
+    return { facts: { jobId, workflowId, tags, priority, kind }, view: view! };
   });
   await startJob(deps, facts);
-  return id;
+  return view;
 }
 
 const nameTaken = (name: string) =>

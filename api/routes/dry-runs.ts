@@ -116,13 +116,12 @@ export function registerDryRunRoutes(app: App, deps: AppDeps): void {
   app.openapi(create, async (c) => {
     const { templateversion: versionId } = c.req.valid('param');
     const body = c.req.valid('json');
-    const id = await createDryRun(callerOf(c), {
+    const { job, version } = await createDryRun(callerOf(c), {
       versionId,
       workspaceName: body.workspace_name,
       richParameterValues: body.rich_parameter_values ?? [],
       userVariableValues: body.user_variable_values ?? [],
     });
-    const { job, version } = await load(c, { templateversion: versionId, job: id });
     return c.json(await bodyOf(job, version), 201);
   });
   app.openapi(get, async (c) => {

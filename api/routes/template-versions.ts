@@ -171,7 +171,7 @@ export function registerTemplateVersionRoutes(app: App, deps: AppDeps): void {
     const { subject, origin } = c.var;
     const organization = await getOrganizationByRef(db, subject, c.req.valid('param').organization);
     const body = c.req.valid('json');
-    const id = await createTemplateVersion(subject, {
+    const view = await createTemplateVersion(subject, {
       organizationId: organization.id,
       name: body.name,
       message: body.message,
@@ -182,7 +182,7 @@ export function registerTemplateVersionRoutes(app: App, deps: AppDeps): void {
       userVariableValues: body.user_variable_values ?? [],
       origin,
     });
-    const [created] = await loadVersionBodies(db, [await byId(c, id)], { matched: 'always' });
+    const [created] = await loadVersionBodies(db, [view], { matched: 'always' });
     return c.json(created!, 201);
   });
   app.openapi(list, async (c) => {
