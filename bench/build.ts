@@ -13,7 +13,8 @@ import { importEnvironment } from '../terraform/environment.ts';
 import { terminalProgress } from '../toolchain/progress.ts';
 import { resolveTerraformFor, toolContext } from '../toolchain/resolve.ts';
 import { quantile, report, timed } from './report.ts';
-import { type Api, apiOf, copyTemplate, withStack } from './stack.ts';
+import { withThrowawayStack } from '../scripts/stack/throwaway.ts';
+import { type Api, apiOf, copyTemplate } from './stack.ts';
 
 const template = fileURLToPath(new URL('./template', import.meta.url));
 const run = promisify(execFile);
@@ -41,7 +42,7 @@ async function untilOver(api: Api, path: string, jobOf: (body: never) => Job): P
  * (d) a workflow with one no-op activity on the same server; interleaved, same template, alternating start and stop.
  */
 export async function benchBuild({ runs = 20 }: { runs: number | undefined }): Promise<void> {
-  await withStack(async (stack) => {
+  await withThrowawayStack(async (stack) => {
     const api = apiOf(stack);
     const workspaceId = await createBenchWorkspace(api);
     const raw = await prepareRaw();

@@ -1,7 +1,8 @@
 import postgres from 'postgres';
 import { randomUUID } from 'node:crypto';
 import { quantile, report, timed } from './report.ts';
-import { apiOf, withStack } from './stack.ts';
+import { withThrowawayStack } from '../scripts/stack/throwaway.ts';
+import { apiOf } from './stack.ts';
 
 const workspaceCount = 10_000;
 const template = 'local-process';
@@ -11,7 +12,7 @@ const template = 'local-process';
  * pages of 25 and 100, and the sweep over all pages of 1,000.
  */
 export async function benchList({ runs = 200 }: { runs: number | undefined }): Promise<void> {
-  await withStack(async (stack, postgresUrl) => {
+  await withThrowawayStack(async (stack, postgresUrl) => {
     const api = apiOf(stack);
     const sql = postgres(postgresUrl, { max: 1 });
     try {
