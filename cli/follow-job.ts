@@ -16,7 +16,8 @@ export interface FollowJobOptions<View extends JobView> {
   readonly read: () => Promise<View>;
   readonly after?: number;
   readonly signal?: AbortSignal | undefined;
-  readonly onLog?: (log: JobLog) => void;
+  /** Rows that are worth a line; all by default. */
+  readonly shows?: (log: JobLog) => boolean;
 }
 
 export const isOver = (job: ProvisionerJob): boolean =>
@@ -42,9 +43,8 @@ export async function followJob<View extends JobView>(
       let last = options.after ?? 0;
       const onLog = (log: JobLog): void => {
         queue.stop();
-        printer.print(log);
+        if (options.shows?.(log) !== false) printer.print(log);
         step.update(printer.current ?? '');
-        options.onLog?.(log);
       };
       try {
         for (;;) {

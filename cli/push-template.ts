@@ -12,7 +12,7 @@ import {
   uploadArchive,
   versionLogPath,
 } from './templates.ts';
-import type { ParameterValue, Template, TemplateVersion } from './types.ts';
+import type { JobLog, ParameterValue, Template, TemplateVersion } from './types.ts';
 
 export interface PushTemplate {
   readonly directory: string;
@@ -26,6 +26,8 @@ export interface PushTemplate {
   /** Asked before a live template gets another version; false ends the push with nothing done. */
   readonly confirm?: (template: Template) => Promise<boolean>;
   readonly signal?: AbortSignal | undefined;
+  /** Log rows that are worth a line; all by default. */
+  readonly shows?: (log: JobLog) => boolean;
 }
 export type Pushed =
   | { readonly kind: 'declined' }
@@ -65,6 +67,7 @@ export async function pushTemplate(client: Client, output: Output, push: PushTem
     path: versionLogPath(created.id),
     read: () => getVersionById(client, created.id),
     signal,
+    ...(push.shows !== undefined && { shows: push.shows }),
   });
   if (signal?.aborted === true) return { kind: 'left', version };
   if (version.job.status !== 'succeeded') throw await importFailure(client, version);

@@ -118,3 +118,23 @@ export async function getPreset(client: Client, versionId: string, name: string)
   const names = presets.map((preset) => preset.Name).join(', ');
   throw usageError(`There is no preset "${name}"`, names === '' ? 'the template has none' : `choose one of: ${names}`);
 }
+
+/**
+ * Refuses parameter names that the version does not have. The server takes them silently for a build, because clients send
+ * stale names after a template update; a person who types one has made a mistake. Throws CliError (usage).
+ */
+export async function requireKnownParameters(
+  client: Client,
+  versionId: string,
+  values: readonly ParameterValue[],
+): Promise<void> {
+  if (values.length === 0) return;
+  const known = await client.get<{ name: string }[]>(`/api/v2/templateversions/${versionId}/rich-parameters`);
+  const names = known.map(({ name }) => name);
+  const unknown = values.find(({ name }) => !names.includes(name));
+  if (unknown !== undefined)
+    throw usageError(
+      `There is no parameter "${unknown.name}"`,
+      names.length === 0 ? 'the template has none' : `choose from: ${names.join(', ')}`,
+    );
+}

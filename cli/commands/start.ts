@@ -3,7 +3,7 @@ import { newIdempotencyKey } from '../client.ts';
 import type { CliContext } from '../context.ts';
 import { collectPairs } from '../parse-values.ts';
 import { followBuild, pendingText } from '../run-build.ts';
-import { getPreset, getTemplate, getVersion } from '../templates.ts';
+import { getPreset, getTemplate, getVersion, requireKnownParameters } from '../templates.ts';
 import type { ParameterValue, Workspace } from '../types.ts';
 import { getWorkspace, requestBuild } from '../workspaces.ts';
 import { runningText } from './workspace-text.ts';
@@ -34,6 +34,8 @@ export function registerStart(program: Command, context: () => CliContext): void
         options.preset === undefined
           ? undefined
           : await getPreset(client, versionId ?? workspace.latest_build.template_version_id, options.preset);
+      const chosen = versionId ?? workspace.latest_build.template_version_id;
+      await requireKnownParameters(client, chosen, options.parameter ?? []);
       const build = await requestBuild(client, workspace, {
         build: {
           transition: 'start',
