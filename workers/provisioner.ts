@@ -7,7 +7,7 @@ import { nativeConnectionOptions } from '../commands/temporal.ts';
 import { loadConfig, workerEnvironment } from '../config.ts';
 import { connect } from '../db/client.ts';
 import { createColumnCipher, loadEncryptionKeys } from '../db/encryption.ts';
-import { deleteDaemon, upsertDaemon } from '../db/queries/provisioner-daemons.ts';
+import { markDaemonOffline, upsertDaemon } from '../db/queries/provisioner-daemons.ts';
 import { normalizeTags } from '../domain/jobs.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
@@ -98,7 +98,7 @@ await runProcess(logger, async () => {
   });
   const done = pollers.done.finally(async () => {
     for (const timer of timers) clearInterval(timer);
-    await deleteDaemon(db, workerId).catch(() => undefined);
+    await markDaemonOffline(db, workerId).catch(() => undefined);
     await closeMetrics();
     await database.close();
     await connection.close();

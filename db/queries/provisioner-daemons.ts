@@ -1,4 +1,4 @@
-import { and, desc, eq, gt, inArray, sql } from 'drizzle-orm';
+import { and, desc, eq, gt, inArray, lt, sql } from 'drizzle-orm';
 import type { Db } from '../client.ts';
 import { provisionerDaemons, provisionerJobs } from '../schema/provisioner-jobs.ts';
 
@@ -18,9 +18,13 @@ export async function upsertDaemon(
     on conflict (id) do update set last_seen_at = now(), task_queues = excluded.task_queues`);
 }
 
-/** A worker that ends tidily is offline at once. */
-export async function deleteDaemon(db: Db, id: string): Promise<void> {
-  await db.delete(provisionerDaemons).where(eq(provisionerDaemons.id, id));
+/** A worker that ends tidily is offline at once; its row stays, because jobs name it, until nobody has seen it for a week. */
+export async function markDaemonOffline(db: Db, id: string): Promise<void> {
+  await db
+    .update(provisionerDaemons)
+    .set({ lastSeenAt: sql`now() - interval '90 seconds'` })
+    .where(eq(provisionerDaemons.id, id));
+  await db.delete(provisionerDaemons).where(lt(provisionerDaemons.lastSeenAt, sql`now() - interval '7 days'`));
 }
 
 /** Distinct tag sets of template versions and unfinished jobs: what there is to poll for. */
