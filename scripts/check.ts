@@ -49,6 +49,8 @@ async function migrationsComplete(): Promise<string | null> {
     const failure = complaint(result);
     if (failure !== null) return failure;
     const added = readdirSync(copy).length - before;
+    // drizzle-kit ends with 0 even when it cannot read the schema.
+    if (added === 0 && !result.stdout.includes('No schema changes')) return `${result.stdout}\n${result.stderr}`.trim();
     return added === 0 ? null : `the schema has changed since the last migration:\n${result.stdout.trim()}`;
   } finally {
     rmSync(copy, { recursive: true, force: true });
