@@ -12,6 +12,8 @@ export interface ControlDeps {
   readonly temporal: TemporalStarter;
   /** Whether Temporal still has an open workflow of this id. Rejects when the server cannot be asked. */
   readonly isWorkflowOpen: (workflowId: string) => Promise<boolean>;
+  /** A job that waits this long while no live worker polls its queue is failed; 0 = never (spec/02 §1.9). */
+  readonly pendingJobTimeoutMs: number;
 }
 
 /** What a provisioner worker's activities need. */

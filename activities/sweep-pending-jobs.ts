@@ -1,10 +1,13 @@
 import { type JobFacts, startJob } from '../commands/start-job.ts';
+import { taskQueueOf } from '../commands/task-queue.ts';
 import { transaction } from '../db/client.ts';
+import { matchProvisioners } from '../db/queries/provisioner-daemons.ts';
 import { listBuildFacts, listImportFacts } from '../db/queries/job-facts.ts';
 import {
   type SweptJob,
   endJob,
   forgetWorkflows,
+  listOldPendingJobs,
   listSuspectJobs,
   listUnstartedJobs,
 } from '../db/queries/provisioner-jobs.ts';
@@ -34,7 +37,12 @@ export const createSweepPendingJobs = (deps: ControlDeps) =>
       neverTaken.map((job) => job.id),
     );
     const taken = lost.filter((job) => job.startedAt !== null);
-    for (const job of taken) await endLost(deps, job);
+    for (const job of taken) await endLost(deps, job, gone);
+    const deserted = await listDeserted(deps);
+    for (const job of deserted) {
+      await endLost(deps, job, noWorker);
+      await deps.temporal.cancel(job.workflowId);
+    }
     let started = 0;
     for (;;) {
       const page = await listUnstartedJobs(deps.db, pageSize);
@@ -43,8 +51,21 @@ export const createSweepPendingJobs = (deps: ControlDeps) =>
       // A page without a single start means that Temporal is away: the next run tries again.
       if (page.length < pageSize || begun === 0 || Date.now() > until) break;
     }
-    return { started, restarted: neverTaken.length, ended: taken.length };
+    return { started, restarted: neverTaken.length, ended: taken.length + deserted.length };
   };
+
+const gone = 'The build made no progress and was stopped: its workflow is gone. The last saved state is kept.';
+const noWorker = 'No provisioner has served the tags of this job for too long.';
+
+/** Jobs that nobody will take: they have waited for long and no live worker polls their queue. */
+async function listDeserted(deps: ControlDeps): Promise<SweptJob[]> {
+  if (deps.pendingJobTimeoutMs === 0) return [];
+  const old = await listOldPendingJobs(deps.db, deps.pendingJobTimeoutMs, pageSize);
+  const queues = new Map<string, boolean>();
+  for (const queue of new Set(old.map((job) => taskQueueOf(job.tags))))
+    queues.set(queue, (await matchProvisioners(deps.db, queue)).available > 0);
+  return old.filter((job) => queues.get(taskQueueOf(job.tags)) === false);
+}
 
 async function startAll(deps: ControlDeps, facts: readonly JobFacts[]): Promise<number> {
   let next = 0;
@@ -56,12 +77,11 @@ async function startAll(deps: ControlDeps, facts: readonly JobFacts[]): Promise<
   return begun;
 }
 
-async function endLost(deps: ControlDeps, job: SweptJob): Promise<void> {
+async function endLost(deps: ControlDeps, job: SweptJob, error: string): Promise<void> {
   actAsJobJanitor(job.id);
-  const error = 'The build made no progress and was stopped: its workflow is gone. The last saved state is kept.';
   await transaction(deps.db, async (tx) => {
     if (!(await endJob(tx, { jobId: job.id, canceled: false, error }))) return;
-    await closeBuild(tx, job.input.workspace_build_id, true);
+    await closeBuild(tx, job.input.workspace_build_id, job.startedAt !== null);
     await announceEnd(tx, job.id, job.input.workspace_build_id);
   });
 }

@@ -23,6 +23,7 @@ import { registerTemplateVersionChildRoutes } from './routes/template-version-ch
 import { registerTemplateVersionStateRoutes } from './routes/template-version-states.ts';
 import { registerTemplateVersionRoutes } from './routes/template-versions.ts';
 import { registerWatchWorkspaceRoutes } from './routes/watch-workspace.ts';
+import { registerWorkspaceBuildChildRoutes } from './routes/workspace-build-children.ts';
 import { registerWorkspaceBuildRoutes } from './routes/workspace-builds.ts';
 import { registerWorkspaceRoutes } from './routes/workspaces.ts';
 import { registerGeneralRoutes } from './routes/general.ts';
@@ -52,6 +53,7 @@ const resources: readonly ((app: App, deps: AppDeps) => void)[] = [
   registerProvisionerDaemonRoutes,
   registerWorkspaceRoutes,
   registerWorkspaceBuildRoutes,
+  registerWorkspaceBuildChildRoutes,
   registerWatchWorkspaceRoutes,
 ];
 

@@ -7,5 +7,5 @@ export function idempotency(c: Context<ApiEnv>, body: unknown): IdempotentReques
   const key = c.req.header('Idempotency-Key');
   return key === undefined
     ? undefined
-    : { userId: c.var.subject.id, key, route: `${c.req.method} ${c.req.path}`, body };
+    : { userId: c.var.subject.id, key, route: `${c.req.method} ${c.req.path}`, body, now: c.var.deps.now() };
 }

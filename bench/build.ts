@@ -16,7 +16,7 @@ import { quantile, report, timed } from './report.ts';
 import { withThrowawayStack } from '../scripts/stack/throwaway.ts';
 import { type Api, apiOf, copyTemplate } from './stack.ts';
 
-const template = fileURLToPath(new URL('./template', import.meta.url));
+const template = fileURLToPath(new URL('../test/support/templates/basic', import.meta.url));
 const run = promisify(execFile);
 
 interface Job {

@@ -42,6 +42,7 @@ await runProcess(logger, async () => {
       logger,
       temporal: createTemporalStarter(client),
       isWorkflowOpen: (workflowId) => isOpen(client, workflowId),
+      pendingJobTimeoutMs: config.CODER_PENDING_JOB_TIMEOUT,
     }),
     shutdownGraceTime: '10 seconds',
     shutdownForceTime: '30 seconds',

@@ -9,13 +9,10 @@ import {
   type BuildView,
   findBuildViewById,
   findBuildViewByNumber,
-  findLatestBuildView,
   listBuildViews,
 } from '../../db/queries/build-views.ts';
 import { matchProvisioners } from '../../db/queries/provisioner-daemons.ts';
-import { listTimings } from '../../db/queries/provisioner-jobs.ts';
 import { findUserByRef } from '../../db/queries/users.ts';
-import { listBuildParameters } from '../../db/queries/workspace-builds.ts';
 import { findWorkspaceByName, findWorkspaceIncludingDeleted } from '../../db/queries/workspaces.ts';
 import { workspaceBuilds } from '../../db/schema/workspaces.ts';
 import { authorizeWorkspace, isWorkspaceAllowed } from '../../domain/authorization.ts';
@@ -23,16 +20,15 @@ import { NIL_UUID } from '../../domain/ids.ts';
 import { invalidField, notFound } from '../../domain/errors.ts';
 import type { ApiEnv, App, AppDeps } from '../context.ts';
 import { idempotency } from '../idempotency.ts';
-import { JobLog, JobLogsQuery, jobLogsResponse } from '../job-logs.ts';
 import { defineRoute } from '../route.ts';
 import { MessageResponse, json, jsonBody, pageQuery, paged, userRef, uuid } from '../schemas.ts';
-import { BuildTimings, timingsView } from '../views/build-timings.ts';
 import { WorkspaceBuild, type WorkspaceBuildBody, buildView, loadBuildParts } from '../views/workspace-build.ts';
-import { WorkspaceResource } from '../views/workspace-resource.ts';
 import { ParameterValues } from './workspaces.ts';
 
-const stateBytes = 16 * 1024 * 1024;
-const State = z.base64().max(Math.ceil((stateBytes * 4) / 3));
+/** Base64 of at most 16 MiB of state. */
+export const State = z.base64().max(Math.ceil((16 * 1024 * 1024 * 4) / 3));
+/** Body limit of the routes that carry a state. */
+export const stateBodyBytes = Math.ceil((16 * 1024 * 1024 * 4) / 3) + 65_536;
 
 export const CreateWorkspaceBuildRequest = z
   .object({
@@ -69,7 +65,7 @@ const create = defineRoute({
   tags,
   summary: 'Start, stop or delete a workspace',
   access: { type: 'workspace', action: 'read' },
-  maxBodyBytes: Math.ceil((stateBytes * 4) / 3) + 65_536,
+  maxBodyBytes: stateBodyBytes,
   auditFailure: { resourceType: 'workspace_build', action: 'start', param: 'workspace' },
   request: { params: workspaceParam, ...jsonBody(CreateWorkspaceBuildRequest) },
   responses: {
@@ -125,70 +121,9 @@ const cancel = defineRoute({
   request: { params: idParam, query: z.object({ expect_status: z.enum(['pending', 'running']).optional() }) },
   responses: { 200: json(MessageResponse, 'Accepted'), 412: { description: 'The job has another status' } },
 });
-const parameters = defineRoute({
-  ...read,
-  method: 'get',
-  path: '/workspacebuilds/{workspacebuild}/parameters',
-  summary: 'Parameters of a build',
-  request: { params: idParam },
-  responses: { 200: json(z.array(z.object({ name: z.string(), value: z.string() })), 'All resolved values') },
-});
-const resources = defineRoute({
-  ...read,
-  method: 'get',
-  path: '/workspacebuilds/{workspacebuild}/resources',
-  summary: 'Resources of a build',
-  request: { params: idParam },
-  responses: { 200: json(z.array(WorkspaceResource), 'Resources with their agents') },
-});
-const logs = defineRoute({
-  ...read,
-  method: 'get',
-  path: '/workspacebuilds/{workspacebuild}/logs',
-  summary: 'Log of a build; follow over WebSocket or SSE',
-  stream: true,
-  request: { params: idParam, query: JobLogsQuery },
-  responses: { 200: json(z.array(JobLog), 'Rows in order') },
-});
-const timings = defineRoute({
-  ...read,
-  method: 'get',
-  path: '/workspacebuilds/{workspacebuild}/timings',
-  summary: 'Timings of a build',
-  request: { params: idParam },
-  responses: { 200: json(BuildTimings, 'Timings') },
-});
-const workspaceTimings = defineRoute({
-  ...read,
-  method: 'get',
-  path: '/workspaces/{workspace}/timings',
-  summary: 'Timings of the latest build',
-  request: { params: workspaceParam },
-  responses: { 200: json(BuildTimings, 'Timings') },
-});
-const getState = defineRoute({
-  method: 'get',
-  path: '/workspacebuilds/{workspacebuild}/state',
-  tags,
-  summary: 'Download the Terraform state',
-  access: { type: 'template', action: 'update' },
-  request: { params: idParam },
-  responses: { 200: { description: 'Raw state', content: { 'application/json': { schema: z.any() } } } },
-});
-const putState = defineRoute({
-  method: 'put',
-  path: '/workspacebuilds/{workspacebuild}/state',
-  tags,
-  summary: 'Replace the Terraform state',
-  access: { type: 'template', action: 'update' },
-  maxBodyBytes: Math.ceil((stateBytes * 4) / 3) + 65_536,
-  auditFailure: { resourceType: 'workspace_build', action: 'write', param: 'workspacebuild' },
-  request: { params: idParam, ...jsonBody(z.object({ state: State })) },
-  responses: { 204: { description: 'Replaced' } },
-});
 
 /** Bodies of builds of one workspace the caller may read. */
-async function bodiesOf(c: Context<ApiEnv>, builds: readonly BuildView[]): Promise<WorkspaceBuildBody[]> {
+export async function bodiesOf(c: Context<ApiEnv>, builds: readonly BuildView[]): Promise<WorkspaceBuildBody[]> {
   const { deps, subject } = c.var;
   const [first] = builds;
   if (first === undefined) return [];
@@ -219,7 +154,7 @@ async function dryRunBody(c: Context<ApiEnv>, view: BuildView): Promise<Workspac
   return { ...body!, id: NIL_UUID, job: { ...body!.job, id: NIL_UUID, input: {}, queue_position: 0, queue_size: 0 } };
 }
 
-async function readableBuild(c: Context<ApiEnv>, build: BuildView | undefined): Promise<BuildView> {
+export async function readableBuild(c: Context<ApiEnv>, build: BuildView | undefined): Promise<BuildView> {
   const workspace =
     build === undefined ? undefined : await findWorkspaceIncludingDeleted(c.var.deps.db, build.workspaceId);
   if (build === undefined || workspace === undefined) throw notFound();
@@ -289,38 +224,5 @@ export function registerWorkspaceBuildRoutes(app: App, deps: AppDeps): void {
     const buildId = c.req.valid('param').workspacebuild;
     await cancelBuild(c.var.subject, { buildId, expectStatus, origin: c.var.origin });
     return c.json({ message: 'The build is being canceled.' }, 200);
-  });
-  app.openapi(parameters, async (c) => {
-    const build = await byId(c, c.req.valid('param').workspacebuild);
-    return c.json(await listBuildParameters(deps.db, build.id), 200);
-  });
-  app.openapi(resources, async (c) => {
-    const [body] = await bodiesOf(c, [await byId(c, c.req.valid('param').workspacebuild)]);
-    return c.json(body!.resources, 200);
-  });
-  app.openapi(logs, async (c) => {
-    const build = await byId(c, c.req.valid('param').workspacebuild);
-    return (await jobLogsResponse(c, build.job.id, c.req.valid('query'))) as never;
-  });
-  app.openapi(timings, async (c) => {
-    const build = await byId(c, c.req.valid('param').workspacebuild);
-    return c.json(timingsView(await listTimings(deps.db, build.job.id)), 200);
-  });
-  app.openapi(workspaceTimings, async (c) => {
-    const workspace = await readableWorkspace(c, c.req.valid('param').workspace);
-    const build = await findLatestBuildView(deps.db, workspace.id);
-    return c.json(timingsView(build === undefined ? [] : await listTimings(deps.db, build.job.id)), 200);
-  });
-  app.openapi(getState, async (c) => {
-    const bytes = await readState(c.var.subject, {
-      buildId: c.req.valid('param').workspacebuild,
-      origin: c.var.origin,
-    });
-    return c.body(new Uint8Array(bytes), 200, { 'Content-Type': 'application/json' }) as never;
-  });
-  app.openapi(putState, async (c) => {
-    const bytes = Buffer.from(c.req.valid('json').state, 'base64');
-    await replaceState(c.var.subject, { buildId: c.req.valid('param').workspacebuild, bytes, origin: c.var.origin });
-    return c.body(null, 204);
   });
 }

@@ -2,6 +2,8 @@ import { z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { createCreateWorkspace } from '../../commands/create-workspace.ts';
 import { createUpdateWorkspace } from '../../commands/update-workspace.ts';
+import { findMember } from '../../db/queries/members.ts';
+import { getOrganizationByRef } from '../../db/queries/organizations.ts';
 import { findUserByRef } from '../../db/queries/users.ts';
 import { findWorkspaceByName, findWorkspaceIncludingDeleted } from '../../db/queries/workspaces.ts';
 import { findWorkspaceView, listWorkspaceIds, listWorkspaceViews } from '../../db/queries/workspace-views.ts';
@@ -186,9 +188,13 @@ export function registerWorkspaceRoutes(app: App, deps: AppDeps): void {
   app.openapi(createForUser, async (c) =>
     c.json(await createFor(c, c.req.valid('param').user, c.req.valid('json')), 201),
   );
-  app.openapi(createForMember, async (c) =>
-    c.json(await createFor(c, c.req.valid('param').user, c.req.valid('json')), 201),
-  );
+  app.openapi(createForMember, async (c) => {
+    const { organization, user } = c.req.valid('param');
+    const { id } = await getOrganizationByRef(deps.db, c.var.subject, organization);
+    const member = await findUserByRef(deps.db, c.var.subject, user);
+    if (member === undefined || (await findMember(deps.db, id, member.id)) === undefined) throw notFound();
+    return c.json(await createFor(c, member.id, c.req.valid('json')), 201);
+  });
 
   app.openapi(list, async (c) => {
     const { q, limit, offset = 0 } = c.req.valid('query');

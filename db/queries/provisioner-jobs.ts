@@ -253,6 +253,22 @@ export async function listSuspectJobs(db: Db, limit: number) {
     .limit(limit);
 }
 
+/** Jobs that have waited for a worker longer than `ageMs`. */
+export async function listOldPendingJobs(db: Db, ageMs: number, limit: number) {
+  return db
+    .select(sweptColumns)
+    .from(provisionerJobs)
+    .where(
+      and(
+        isNull(provisionerJobs.startedAt),
+        isNull(provisionerJobs.completedAt),
+        sql`${provisionerJobs.createdAt} < now() - ${ageMs} * interval '1 millisecond'`,
+      ),
+    )
+    .orderBy(provisionerJobs.createdAt)
+    .limit(limit);
+}
+
 /** Makes the sweep start these jobs' workflows again. */
 export async function forgetWorkflows(db: Db, jobIds: readonly string[]): Promise<void> {
   if (jobIds.length === 0) return;

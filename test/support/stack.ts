@@ -84,7 +84,13 @@ export async function startTestStack(
     namespace,
     taskQueue: 'control',
     workflowsPath: fileURLToPath(new URL('../../workflows/index.ts', import.meta.url)),
-    activities: createControlActivities({ db: database.db, logger, temporal, isWorkflowOpen: async () => true }),
+    activities: createControlActivities({
+      db: database.db,
+      logger,
+      temporal,
+      isWorkflowOpen: async () => true,
+      pendingJobTimeoutMs: 0,
+    }),
   });
   const running = control.run();
   const pollers = createQueuePollers({
