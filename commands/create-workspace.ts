@@ -7,6 +7,7 @@ import type { Subject } from '../domain/subject.ts';
 import { workspaceTtl } from '../domain/workspace-settings.ts';
 import { type Db, transaction, violatedConstraint } from '../db/client.ts';
 import { type AuditOrigin, insertAudit } from '../db/queries/audit-logs.ts';
+import { findMember } from '../db/queries/members.ts';
 import { findActiveVersionId, holdTemplate } from '../db/queries/templates.ts';
 import {
   type BuildVersion,
@@ -50,13 +51,15 @@ export const createCreateWorkspace = (deps: CommandDeps) =>
         transition: 'start',
         status,
       });
-    const work = () =>
-      transaction(deps.db, async (tx) => {
-        const created = await insertWithBuild(tx, deps, subject, input);
-        facts = created.facts;
-        await rememberResult(tx, input.idempotency, { resourceId: created.id, statusCode: 201, now: deps.now() });
-        return created.id;
+    const work = async () => {
+      const created = await transaction(deps.db, async (tx) => {
+        const workspace = await insertWithBuild(tx, deps, subject, input);
+        await rememberResult(tx, input.idempotency, { resourceId: workspace.id, statusCode: 201 });
+        return workspace;
       });
+      facts = created.facts;
+      return created.id;
+    };
     try {
       const id = await once(deps.db, input.idempotency, work);
       if (facts !== undefined) {
@@ -74,6 +77,9 @@ async function insertWithBuild(tx: Db, deps: CommandDeps, subject: Subject, inpu
   const version = await usableVersion(tx, subject, input);
   const { template } = version;
   const now = deps.now();
+  // A workspace whose owner stands outside its organization could be used by nobody.
+  if ((await findMember(tx, template.organizationId, input.ownerId)) === undefined)
+    throw new DomainError('INVALID_INPUT', 'The user is not a member of the organization of the template');
   if (input.autostartSchedule !== undefined && input.autostartSchedule !== '') {
     if (!template.allowUserAutostart) throw invalidField('schedule', 'the template does not allow autostart');
     parseAutostartSchedule(input.autostartSchedule);
@@ -103,7 +109,7 @@ async function insertWithBuild(tx: Db, deps: CommandDeps, subject: Subject, inpu
     statusCode: 201,
   });
   const presetId = input.presetId ?? (await matchingPreset(tx, version.id, input));
-  const { facts } = await insertPendingBuild(tx, deps, subject, {
+  const facts = await insertPendingBuild(tx, deps, subject, {
     id: randomUUID(),
     workspace,
     version,

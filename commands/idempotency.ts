@@ -1,4 +1,4 @@
-import { and, eq } from 'drizzle-orm';
+import { and, eq, lte } from 'drizzle-orm';
 import { createHash } from 'node:crypto';
 import { DomainError, invalidField } from '../domain/errors.ts';
 import { type Db, violatedConstraint } from '../db/client.ts';
@@ -9,12 +9,18 @@ export interface IdempotentRequest {
   readonly key: string;
   readonly route: string;
   readonly body: unknown;
+  readonly now: Date;
 }
+
+/** A key means something for a day; then it is as if it had never been used (spec/06 §1). */
+const keptForMs = 24 * 3_600_000;
 
 const hashOf = (body: unknown): string =>
   createHash('sha256')
     .update(JSON.stringify(body) ?? '')
     .digest('hex');
+
+const forgottenAt = (request: IdempotentRequest): Date => new Date(request.now.getTime() - keptForMs);
 
 /**
  * The resource that the first request with this key made; undefined when there was none. Throws CONFLICT when the key was
@@ -32,10 +38,11 @@ export async function findIdempotentResult(
       route: idempotencyKeys.route,
       requestHash: idempotencyKeys.requestHash,
       resourceId: idempotencyKeys.resourceId,
+      createdAt: idempotencyKeys.createdAt,
     })
     .from(idempotencyKeys)
     .where(and(eq(idempotencyKeys.userId, request.userId), eq(idempotencyKeys.key, request.key)));
-  if (row === undefined) return undefined;
+  if (row === undefined || row.createdAt <= forgottenAt(request)) return undefined;
   if (row.route !== request.route || row.requestHash !== hashOf(request.body))
     throw new DomainError('CONFLICT', 'This Idempotency-Key was used with another request');
   return row.resourceId;
@@ -45,17 +52,27 @@ export async function findIdempotentResult(
 export async function rememberResult(
   tx: Db,
   request: IdempotentRequest | undefined,
-  result: { resourceId: string; statusCode: number; now: Date },
+  result: { resourceId: string; statusCode: number },
 ): Promise<void> {
   if (request === undefined) return;
+  const { userId, key } = request;
+  await tx
+    .delete(idempotencyKeys)
+    .where(
+      and(
+        eq(idempotencyKeys.userId, userId),
+        eq(idempotencyKeys.key, key),
+        lte(idempotencyKeys.createdAt, forgottenAt(request)),
+      ),
+    );
   await tx.insert(idempotencyKeys).values({
-    userId: request.userId,
-    key: request.key,
+    userId,
+    key,
     route: request.route,
     requestHash: hashOf(request.body),
     resourceId: result.resourceId,
     statusCode: result.statusCode,
-    createdAt: result.now,
+    createdAt: request.now,
   });
 }
 

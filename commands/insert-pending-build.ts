@@ -8,6 +8,7 @@ import { type Db, violatedConstraint } from '../db/client.ts';
 import { jobsChannel, notify, workspacesChannel } from '../db/notifications.ts';
 import { insertAudit } from '../db/queries/audit-logs.ts';
 import type { AuditOrigin } from '../db/queries/audit-logs.ts';
+import { insertJobNote } from '../db/queries/job-logs.ts';
 import { insertJob } from '../db/queries/provisioner-jobs.ts';
 import { type BuildVersion, listParameters, listPresets } from '../db/queries/template-versions.ts';
 import { encodeState, replaceBuildState } from '../db/queries/workspace-build-states.ts';
@@ -53,12 +54,7 @@ export async function insertPendingBuild(
   deps: Pick<CommandDeps, 'cipher' | 'now'>,
   subject: Subject,
   build: PendingBuild,
-): Promise<{
-  facts: JobFacts;
-  buildNumber: number;
-  ignored: readonly string[];
-  parameters: readonly { name: string; value: string }[];
-}> {
+): Promise<JobFacts> {
   const { workspace, version, transition, reason } = build;
   const now = deps.now();
   const latest = await findLatestBuild(tx, workspace.id);
@@ -111,6 +107,10 @@ export async function insertPendingBuild(
   }).catch((err: unknown) => {
     throw violatedConstraint(err) === 'workspace_builds_active_idx' ? activeBuild() : err;
   });
+  if (ignored.length > 0) {
+    const output = `The template version has no parameters of these names, they are left out: ${ignored.join(', ')}`;
+    await insertJobNote(tx, { jobId, level: 'info', output });
+  }
   if (build.state !== undefined)
     await replaceBuildState(tx, build.id, await encodeState(deps.cipher, { buildId: build.id, ...build.state }));
   const names = await getWorkspaceNames(tx, workspace.id);
@@ -142,7 +142,7 @@ export async function insertPendingBuild(
     workspaceName: workspace.name,
     ...names,
   };
-  return { facts: { jobId, workflowId, tags, priority, kind }, buildNumber, ignored, parameters: values };
+  return { jobId, workflowId, tags, priority, kind };
 }
 
 async function presetOf(tx: Db, build: PendingBuild) {

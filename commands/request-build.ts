@@ -8,13 +8,17 @@ import { type Db, transaction } from '../db/client.ts';
 import type { AuditOrigin } from '../db/queries/audit-logs.ts';
 import { type BuildVersion, findVersionForBuild } from '../db/queries/template-versions.ts';
 import { type BuildView, findBuildViewById } from '../db/queries/build-views.ts';
-import { findLatestBuild } from '../db/queries/workspace-builds.ts';
-import { type WorkspaceRow, lockWorkspace } from '../db/queries/workspaces.ts';
+import { insertJobNote } from '../db/queries/job-logs.ts';
+import { matchProvisioners } from '../db/queries/provisioner-daemons.ts';
+import { endJob } from '../db/queries/provisioner-jobs.ts';
+import { findLatestBuild, finishBuildRow } from '../db/queries/workspace-builds.ts';
+import { type WorkspaceRow, lockWorkspace, markWorkspaceDeleted } from '../db/queries/workspaces.ts';
 import { parseState } from '../terraform/state.ts';
 import type { CommandDeps } from './deps.ts';
 import { type IdempotentRequest, once, rememberResult } from './idempotency.ts';
 import { type BuildReason, insertPendingBuild } from './insert-pending-build.ts';
 import { type JobFacts, startJob } from './start-job.ts';
+import { taskQueueOf } from './task-queue.ts';
 
 export interface RequestBuild {
   readonly workspaceId: string;
@@ -54,20 +58,22 @@ export const createRequestBuild = (deps: CommandDeps) =>
         status,
       });
     let facts: JobFacts | undefined;
-    const work = () =>
-      transaction(deps.db, async (tx) => {
-        const prepared = await prepare(tx, deps, subject, input);
-        if (input.dryRun) throw new DryRun((await findBuildViewById(tx, prepared.id))!);
-        facts = prepared.facts;
-        await rememberResult(tx, input.idempotency, { resourceId: prepared.id, statusCode: 201, now: deps.now() });
-        return prepared.id;
+    let made = false;
+    const work = async () => {
+      const prepared = await transaction(deps.db, async (tx) => {
+        const build = await prepare(tx, deps, subject, input);
+        if (input.dryRun) throw new DryRun((await findBuildViewById(tx, build.id))!);
+        await rememberResult(tx, input.idempotency, { resourceId: build.id, statusCode: 201 });
+        return build;
       });
+      made = true;
+      facts = prepared.facts;
+      return prepared.id;
+    };
     try {
       const id = await once(deps.db, input.idempotency, work);
-      if (facts !== undefined) {
-        count('success');
-        await startJob(deps, facts);
-      }
+      if (made) count('success');
+      if (facts !== undefined) await startJob(deps, facts);
       return id;
     } catch (err) {
       // Losing a race against another build is not an attempt (spec/08 §1.2).
@@ -93,7 +99,7 @@ async function prepare(tx: Db, deps: CommandDeps, subject: Subject, input: Reque
   const version = await versionFor(tx, subject, { workspace, latest, input });
   const state = startingState(subject, version, input);
   const id = randomUUID();
-  const { facts } = await insertPendingBuild(tx, deps, subject, {
+  const facts = await insertPendingBuild(tx, deps, subject, {
     id,
     workspace,
     version,
@@ -105,7 +111,23 @@ async function prepare(tx: Db, deps: CommandDeps, subject: Subject, input: Reque
     debug: input.debug,
     origin: input.origin,
   });
-  return { id, facts };
+  const forgotten = input.orphan && (await forgetNow(tx, workspace.id, { buildId: id, ...facts }));
+  return { id, facts: forgotten ? undefined : facts };
+}
+
+/**
+ * An orphan delete needs no Terraform: without a live worker it is over at once, so that a workspace whose workers are gone
+ * can still be removed. True when it was done. Source: spec/02 §3.6.
+ */
+async function forgetNow(tx: Db, workspaceId: string, job: JobFacts & { buildId: string }): Promise<boolean> {
+  const { jobId, buildId } = job;
+  if ((await matchProvisioners(tx, taskQueueOf(job.tags))).available > 0) return false;
+  const output = 'No provisioner is online: the workspace was deleted at once, its resources are left as they are.';
+  await insertJobNote(tx, { jobId, level: 'warn', output });
+  await endJob(tx, { jobId, canceled: false });
+  await finishBuildRow(tx, buildId);
+  await markWorkspaceDeleted(tx, workspaceId);
+  return true;
 }
 
 const connectionReasons: readonly BuildReason[] = ['ssh_connection', 'vscode_connection', 'jetbrains_connection'];

@@ -2,7 +2,7 @@ import { and, asc, eq, gt, lt, sql } from 'drizzle-orm';
 import type { JobLogLine } from '../../domain/provisioned.ts';
 import type { Db } from '../client.ts';
 import { jobLogsChannel } from '../notifications.ts';
-import { provisionerJobLogs } from '../schema/provisioner-jobs.ts';
+import { provisionerJobLogs, provisionerJobs } from '../schema/provisioner-jobs.ts';
 
 /**
  * Writes one batch and moves the fenced counters in one statement, then tells followers. `length` and `overflowed` are the
@@ -25,7 +25,8 @@ export async function appendJobLogs(
       source: line.source,
       level: line.level,
       stage: line.stage.slice(0, 128),
-      output: line.output,
+      // PostgreSQL's jsonb knows neither NUL nor half a surrogate pair, and would refuse the whole batch.
+      output: line.output.replaceAll('\0', '').toWellFormed(),
     })),
   );
   const result = await db.execute<{ fenced: number }>(sql`
@@ -46,6 +47,26 @@ export async function appendJobLogs(
     select (select count(*)::int from fenced) as fenced,
       (select pg_notify(${jobLogsChannel}, ${input.jobId}) from inserted limit 1)`);
   return (result[0]?.fenced ?? 0) > 0;
+}
+
+/** One line of ours in the log of a job that no run has taken yet: commands write it in their transaction. */
+export async function insertJobNote(
+  tx: Db,
+  note: { jobId: string; level: JobLogLine['level']; output: string },
+): Promise<void> {
+  const output = note.output.slice(0, 1_024).toWellFormed();
+  await tx.insert(provisionerJobLogs).values({
+    jobId: note.jobId,
+    createdAt: sql`now()`,
+    source: 'provisioner_daemon',
+    level: note.level,
+    stage: 'Setting up',
+    output,
+  });
+  await tx
+    .update(provisionerJobs)
+    .set({ logsLength: sql`logs_length + ${Buffer.byteLength(output)}` })
+    .where(eq(provisionerJobs.id, note.jobId));
 }
 
 /** Rows of a job in order, `after` and `before` exclusive. */

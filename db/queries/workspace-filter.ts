@@ -53,11 +53,15 @@ const agentStatusSql = sql`case
   when now() - c.last_connected_at > ${agentInactiveAfterMs} * interval '1 millisecond' then 'disconnected'
   else 'connected' end`;
 
-const hasAgent = (statuses: readonly string[]): SQL => sql`exists (
+const hasAgent = (statuses: readonly string[], which: SQL = sql`true`): SQL => sql`exists (
   select 1 from workspace_resources r
   join workspace_agents a on a.resource_id = r.id and not a.deleted
   left join workspace_agent_connections c on c.agent_id = a.id
-  where r.job_id = ${workspaceBuilds.jobId} and ${agentStatusSql} in ${[...statuses]})`;
+  where r.job_id = ${workspaceBuilds.jobId} and ${which} and ${agentStatusSql} in ${[...statuses]})`;
+
+/** Health is that of top-level agents (spec/01 §6 "Healthy"). */
+const isHealthy = (healthy: boolean): SQL =>
+  hasAgent(healthy ? ['connected'] : ['disconnected', 'timeout'], sql`a.parent_id is null`);
 
 /**
  * Compiles `q` of the workspace list to conditions on workspaces joined with owner, template, organization and latest build.
@@ -91,8 +95,10 @@ export function workspaceConditions(q: string, subject: Subject): SQL[] {
   add(term.boolean('dormant'), (only) => (only ? sql`${workspaces.dormantAt} is not null` : undefined));
   add(term.instant('last_used_after'), (instant) => gt(workspaces.lastUsedAt, instant));
   add(term.instant('last_used_before'), (instant) => lt(workspaces.lastUsedAt, instant));
-  add(term.oneOf('has-agent', ['connected', 'connecting', 'disconnected', 'timeout']), hasAgent);
-  add(term.boolean('healthy'), (healthy) => hasAgent(healthy ? ['connected'] : ['disconnected', 'timeout']));
+  add(term.oneOf('has-agent', ['connected', 'connecting', 'disconnected', 'timeout']), (statuses) =>
+    hasAgent(statuses),
+  );
+  add(term.boolean('healthy'), isHealthy);
   add(term.boolean('outdated'), (outdated) =>
     outdated
       ? ne(workspaceBuilds.templateVersionId, templates.activeVersionId)

@@ -101,3 +101,11 @@ export async function setRunningDeadline(tx: Db, buildId: string): Promise<void>
     .set({ deadline: sql`max_deadline`, updatedAt: sql`now()` })
     .where(eq(workspaceBuilds.id, buildId));
 }
+
+/** A delete build succeeded: the workspace's name is free again. */
+export async function markWorkspaceDeleted(tx: Db, workspaceId: string): Promise<void> {
+  await tx
+    .update(workspaces)
+    .set({ deleted: true, failedAt: null, updatedAt: sql`now()` })
+    .where(eq(workspaces.id, workspaceId));
+}

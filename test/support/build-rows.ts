@@ -1,0 +1,84 @@
+import { randomUUID } from 'node:crypto';
+import { eq, sql } from 'drizzle-orm';
+import type { Db } from '../../db/client.ts';
+import { completeJob, takeJob } from '../../db/queries/provisioner-jobs.ts';
+import { finishBuildRow } from '../../db/queries/workspace-builds.ts';
+import {
+  templateVersionParameters,
+  templateVersionPresetParameters,
+  templateVersionPresets,
+} from '../../db/schema/templates.ts';
+import { workspaceBuilds, workspaces } from '../../db/schema/workspaces.ts';
+import type { JsonValue, TestApi } from './api.ts';
+import { createTemplate } from './template-rows.ts';
+
+type Parameter = Partial<typeof templateVersionParameters.$inferInsert> & { readonly name: string };
+
+/** Parameters of a version as its import would have stored them; a text parameter with a default unless stated. */
+export async function insertParameters(db: Db, versionId: string, parameters: readonly Parameter[]): Promise<void> {
+  await db.insert(templateVersionParameters).values(
+    parameters.map((parameter) => ({
+      templateVersionId: versionId,
+      type: 'string',
+      mutable: true,
+      required: false,
+      ...parameter,
+    })),
+  );
+}
+
+/** A preset of a version with its values. Answers its id. */
+export async function insertPreset(
+  db: Db,
+  versionId: string,
+  preset: { name: string; isDefault?: boolean; values: Readonly<Record<string, string>> },
+): Promise<string> {
+  const id = randomUUID();
+  const { name, isDefault = false, values } = preset;
+  await db
+    .insert(templateVersionPresets)
+    .values({ id, templateVersionId: versionId, name, isDefault, createdAt: new Date() });
+  const rows = Object.entries(values).map(([key, value]) => ({ templateVersionPresetId: id, name: key, value }));
+  if (rows.length > 0) await db.insert(templateVersionPresetParameters).values(rows);
+  return id;
+}
+
+/** A template whose version has these parameters. */
+export async function templateWith(
+  api: TestApi,
+  parameters: readonly Parameter[],
+  body: Record<string, unknown> = {},
+): Promise<JsonValue> {
+  const template = await createTemplate(api, body);
+  if (parameters.length > 0) await insertParameters(api.db, template.active_version_id, parameters);
+  return template;
+}
+
+/** Takes a build's job as a worker would; answers the attempt. */
+export async function takeBuild(db: Db, buildId: string): Promise<{ jobId: string; attempt: number }> {
+  const [build] = await db
+    .select({ jobId: workspaceBuilds.jobId })
+    .from(workspaceBuilds)
+    .where(eq(workspaceBuilds.id, buildId));
+  const taken = await takeJob(db, { jobId: build!.jobId, hostId: 'host', workerId: randomUUID() });
+  if (taken === undefined) throw new Error(`build ${buildId} is not to be had`);
+  return { jobId: build!.jobId, attempt: taken.attempt };
+}
+
+/** Ends a build as a run of it would, without resources. */
+export async function endBuild(db: Db, buildId: string, end: { error?: string } = {}): Promise<void> {
+  const taken = await takeBuild(db, buildId);
+  await db.transaction(async (tx) => {
+    const [build] = await tx
+      .select({ transition: workspaceBuilds.transition, workspaceId: workspaceBuilds.workspaceId })
+      .from(workspaceBuilds)
+      .where(eq(workspaceBuilds.id, buildId));
+    await completeJob(tx as unknown as Db, { ...taken, ...end });
+    await finishBuildRow(tx as unknown as Db, buildId);
+    if (build!.transition === 'delete' && end.error === undefined)
+      await tx
+        .update(workspaces)
+        .set({ deleted: true, updatedAt: sql`now()` })
+        .where(eq(workspaces.id, build!.workspaceId));
+  });
+}
