@@ -2,7 +2,6 @@ import { z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { and, eq, gte, lt } from 'drizzle-orm';
 import { createCancelBuild } from '../../commands/cancel-job.ts';
-import { createReadState, createReplaceState } from '../../commands/replace-state.ts';
 import { createRequestBuild } from '../../commands/request-build.ts';
 import { taskQueueOf } from '../../commands/task-queue.ts';
 import {
@@ -165,8 +164,6 @@ export async function readableBuild(c: Context<ApiEnv>, build: BuildView | undef
 export function registerWorkspaceBuildRoutes(app: App, deps: AppDeps): void {
   const requestBuild = createRequestBuild(deps);
   const cancelBuild = createCancelBuild(deps);
-  const readState = createReadState(deps);
-  const replaceState = createReplaceState(deps);
   const byId = async (c: Context<ApiEnv>, id: string) => readableBuild(c, await findBuildViewById(deps.db, id));
   const readableWorkspace = async (c: Context<ApiEnv>, id: string) => {
     const workspace = await findWorkspaceIncludingDeleted(deps.db, id);

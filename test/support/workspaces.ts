@@ -14,7 +14,11 @@ export async function importVersion(
 ): Promise<JsonValue> {
   const token = options.token ?? api.ownerToken;
   const headers = { 'Content-Type': 'application/x-tar' };
-  const upload = await api.request('POST', '/api/v2/files', { token, headers, body: new Uint8Array(await tarOf(files)) });
+  const upload = await api.request('POST', '/api/v2/files', {
+    token,
+    headers,
+    body: new Uint8Array(await tarOf(files)),
+  });
   expect([200, 201]).toContain(upload.status);
   const created = await api.request('POST', '/api/v2/organizations/default/templateversions', {
     token,
