@@ -13,11 +13,15 @@ import { buildEnvironment } from '../terraform/environment.ts';
 import type { JobRun } from './job-run.ts';
 
 /** Environment of a build's Terraform; every secret in it is masked in the log from here on. Source: spec/02 §3.1. */
-export async function prepareBuildEnvironment(run: JobRun, found: BuildRun): Promise<Record<string, string>> {
+export async function prepareBuildEnvironment(
+  run: JobRun,
+  found: BuildRun,
+  options: { parameters?: readonly { name: string; value: string }[] } = {},
+): Promise<Record<string, string>> {
   const { deps, job, redactor } = run;
   const { build, workspace, owner, template, version } = found;
   const [parameters, previousParameters, variableRows, sessionToken] = await Promise.all([
-    listBuildParameters(deps.db, build.id),
+    options.parameters ?? listBuildParameters(deps.db, build.id),
     listPreviousParameters(deps.db, workspace.id, build.number),
     listVersionVariables(deps.db, version.id),
     renewSessionToken(run, found),

@@ -1,15 +1,14 @@
 import type { ControlDeps, ProvisionerDeps } from './deps.ts';
+import { translateErrors } from './failures.ts';
 import { createFinishJob } from './finish-job.ts';
 import { createTerraformActivities } from './run-terraform.ts';
 import { createSweepPendingJobs } from './sweep-pending-jobs.ts';
 
 /** Activities of the control worker: short database work and calls to Temporal. */
-export const createControlActivities = (deps: ControlDeps) => ({
-  finishJob: createFinishJob(deps),
-  sweepPendingJobs: createSweepPendingJobs(deps),
-});
+export const createControlActivities = (deps: ControlDeps) =>
+  translateErrors({ finishJob: createFinishJob(deps), sweepPendingJobs: createSweepPendingJobs(deps) });
 
 /** Activities of a provisioner worker: Terraform. */
-export const createProvisionerActivities = (deps: ProvisionerDeps) => createTerraformActivities(deps);
+export const createProvisionerActivities = (deps: ProvisionerDeps) => translateErrors(createTerraformActivities(deps));
 
 export type Activities = ReturnType<typeof createControlActivities> & ReturnType<typeof createProvisionerActivities>;

@@ -6,7 +6,13 @@ import type { Db } from '../db/client.ts';
 import { notify, workspacesChannel } from '../db/notifications.ts';
 import { insertModules, insertProvisionedResources } from '../db/queries/provisioned-resources.ts';
 import { encodeState, getStartingState, setBuildState } from '../db/queries/workspace-build-states.ts';
-import { type BuildRun, findAiTaskBefore, finishBuildRow, getBuildRun } from '../db/queries/workspace-builds.ts';
+import {
+  type BuildRun,
+  findAiTaskBefore,
+  finishBuildRow,
+  getBuildRun,
+  listAcceptedParameters,
+} from '../db/queries/workspace-builds.ts';
 import { workspaces } from '../db/schema/workspaces.ts';
 import { DomainError } from '../domain/errors.ts';
 import type { ProvisionedResources } from '../domain/provisioned.ts';
@@ -61,12 +67,23 @@ export async function runBuild(run: JobRun): Promise<void> {
   const env = await prepareBuildEnvironment(run, found);
   addStateSecrets(run, input?.bytes);
   await initialise(run, directory, env);
-  const applied = await apply(run, found, { directory, env, input });
+  const applied = await apply(run, found, { directory, env, input }).catch(async (err: unknown) => {
+    if (build.transition === 'start' || !isRefusedParameter(err)) throw err;
+    // A value that a template update made invalid must not lock a workspace: nothing was changed yet, so once more with
+    // the values of the last start (spec/02 §3.6).
+    log.say('warn', 'A parameter is no longer valid; the values of the last successful start are used.');
+    const parameters = await listAcceptedParameters(deps.db, workspace.id, build.number);
+    const accepted = await prepareBuildEnvironment(run, found, { parameters });
+    return apply(run, found, { directory, env: accepted, input, name: 'apply-accepted' });
+  });
   const bytes = applied?.bytes ?? input?.bytes;
   const provisioned = build.transition === 'delete' ? nothing : convert(run, found, bytes);
   for (const warning of provisioned.warnings) log.say('warn', warning);
   await complete(run, found, applied, provisioned, build.transition === 'delete' ? [] : await readModules(directory));
 }
+
+const isRefusedParameter = (err: unknown): boolean =>
+  err instanceof RunFailed && err.message.includes('data.coder_parameter.');
 
 export function isEmptyState(bytes: Buffer | undefined): boolean {
   if (bytes === undefined || bytes.length === 0) return true;
@@ -88,6 +105,8 @@ async function apply(
     directory: string;
     env: Record<string, string>;
     input: { bytes: Buffer; serial: number; lineage: string } | undefined;
+    /** Of the output directory. */
+    name?: string;
   },
 ): Promise<AppliedState | undefined> {
   const { build } = found;
@@ -100,7 +119,7 @@ async function apply(
   const args = ['apply', '-no-color', '-input=false', '-auto-approve', '-json'];
   if (build.transition === 'delete') args.push('-destroy');
   try {
-    await runTerraformCommand(run, { stage: 'apply', name: 'apply', args, cwd: directory, env });
+    await runTerraformCommand(run, { stage: 'apply', name: context.name ?? 'apply', args, cwd: directory, env });
   } catch (err) {
     const last = await watcher.finish();
     if (last !== undefined) await persist(run, (db) => storeState(run, db, build.id, last));

@@ -1,4 +1,4 @@
-import { type SQL, and, desc, eq, sql } from 'drizzle-orm';
+import { type SQL, and, desc, eq, lt, sql } from 'drizzle-orm';
 import type { Transition } from '../../domain/jobs.ts';
 import type { Db } from '../client.ts';
 import { provisionerJobs } from '../schema/provisioner-jobs.ts';
@@ -171,6 +171,25 @@ export async function listPreviousParameters(db: Db, workspaceId: string, buildN
     .from(workspaceBuildParameters)
     .innerJoin(workspaceBuilds, eq(workspaceBuilds.id, workspaceBuildParameters.workspaceBuildId))
     .where(and(eq(workspaceBuilds.workspaceId, workspaceId), eq(workspaceBuilds.buildNumber, buildNumber - 1)));
+}
+
+/** Parameters of the newest build below `buildNumber` that succeeded as a start: values that Terraform has accepted. */
+export async function listAcceptedParameters(db: Db, workspaceId: string, buildNumber: number) {
+  const [build] = await db
+    .select({ id: workspaceBuilds.id })
+    .from(workspaceBuilds)
+    .innerJoin(provisionerJobs, eq(provisionerJobs.id, workspaceBuilds.jobId))
+    .where(
+      and(
+        eq(workspaceBuilds.workspaceId, workspaceId),
+        lt(workspaceBuilds.buildNumber, buildNumber),
+        eq(workspaceBuilds.transition, 'start'),
+        eq(provisionerJobs.jobStatus, 'succeeded'),
+      ),
+    )
+    .orderBy(desc(workspaceBuilds.buildNumber))
+    .limit(1);
+  return build === undefined ? [] : listBuildParameters(db, build.id);
 }
 
 export async function listVersionVariables(db: Db, templateVersionId: string) {
