@@ -1,8 +1,7 @@
+import { stripVTControlCharacters } from 'node:util';
 import type { Colors } from './output.ts';
 
-const escape = String.fromCharCode(27);
-const colorCodes = new RegExp(`${escape}\\[\\d+m`, 'g');
-const width = (text: string): number => text.replace(colorCodes, '').length;
+const width = (text: string): number => stripVTControlCharacters(text).length;
 
 /** Columns padded to their widest cell; the last one is not. Never cut: other programs read it too. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[], colors: Colors): string {

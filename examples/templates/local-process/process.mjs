@@ -139,6 +139,8 @@ async function remove() {
 function serve() {
   const config = JSON.parse(process.env.WORKSPACE_CONFIG ?? '{}');
   const startedAt = new Date();
+  // Here as well: whoever started us may have been killed before he could write it down.
+  fs.writeFileSync(pidFile, `${process.pid}\n`);
   const say = (text) => console.log(`${new Date().toISOString()} ${text}`);
   const pages = {
     files: () => fs.readdirSync(home, { recursive: true }).sort().join('\n'),
@@ -168,6 +170,8 @@ function serve() {
     say(`started on port ${config.port} with a ${config.disk_mb} MiB disk`),
   );
   if (config.log_level === 'debug') setInterval(() => say(`alive, ${process.memoryUsage().rss >> 20} MiB`), 1_000);
+  // A process whose workspace was removed behind its back has nothing left to do.
+  setInterval(() => fs.existsSync(marker) || process.exit(0), 2_000);
   process.on('SIGTERM', () => {
     say('stopped');
     process.exit(0);
