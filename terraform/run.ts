@@ -45,6 +45,18 @@ export const stdoutFile = (outputDir: string): string => join(outputDir, 'stdout
 export const stderrFile = (outputDir: string): string => join(outputDir, 'stderr.log');
 export const processFile = (outputDir: string): string => join(outputDir, 'process.json');
 
+/** Whether this is the first interrupt of the run: a marker file says so also to the process that comes after us. */
+export function markInterrupted(outputDir: string): boolean {
+  try {
+    writeFileSync(join(outputDir, 'interrupted'), '', { flag: 'wx', mode: 0o600 });
+    return true;
+  } catch (err) {
+    if ((err as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    // A full disk must not keep anybody from stopping.
+    return true;
+  }
+}
+
 /**
  * Starts terraform in a process group of its own, stdin closed, output in files, so that it outlives its parent and another
  * process can take over reading. Throws DomainError TERRAFORM_FAILED when it cannot be started. Source: spec/02 §5.4.
@@ -95,7 +107,7 @@ export function startTerraform(options: StartTerraformOptions): TerraformProcess
     interrupt() {
       if (ended || interrupted) return;
       interrupted = true;
-      child.kill('SIGINT');
+      if (markInterrupted(outputDir)) child.kill('SIGINT');
     },
     killGroup() {
       // Afterwards the number may belong to somebody else.
