@@ -84,21 +84,36 @@ export async function listWorkspaceIds(
   subject: Subject,
   page: { q: string; limit: number; offset: number },
 ): Promise<{ ids: string[]; count: number }> {
-  const where = and(readableWorkspaces(subject), ...workspaceConditions(page.q, subject));
-  const matching = () =>
-    db
-      .select({ id: workspaces.id, count: sql<number>`(count(*) over ())::int` })
-      .from(workspaces)
-      .innerJoin(users, eq(users.id, workspaces.ownerId))
+  const readable = readableWorkspaces(subject);
+  const [ids, count] = await Promise.all([
+    orderedIds(db, subject, { ...page, where: and(readable, ...workspaceConditions(page.q, subject)) }),
+    // Without a search every workspace has its owner and latest build: the count needs no join.
+    page.q === ''
+      ? db.$count(workspaces, and(readable, eq(workspaces.deleted, false)))
+      : countMatching(db, subject, page.q),
+  ]);
+  return { ids, count };
+}
+
+async function orderedIds(
+  db: Db,
+  subject: Subject,
+  page: { q: string; where: SQL | undefined; limit: number; offset: number },
+): Promise<string[]> {
+  const rows = db
+    .select({ id: workspaces.id })
+    .from(workspaces)
+    .innerJoin(users, eq(users.id, workspaces.ownerId))
+    .innerJoin(workspaceBuilds, and(eq(workspaceBuilds.workspaceId, workspaces.id), eq(workspaceBuilds.isLatest, true)))
+    .innerJoin(provisionerJobs, eq(provisionerJobs.id, workspaceBuilds.jobId))
+    .$dynamic();
+  // Only the conditions of a search name these two; joined to every row they cost a quarter of the statement.
+  if (page.q !== '')
+    void rows
       .innerJoin(organizations, eq(organizations.id, workspaces.organizationId))
-      .innerJoin(templates, eq(templates.id, workspaces.templateId))
-      .innerJoin(
-        workspaceBuilds,
-        and(eq(workspaceBuilds.workspaceId, workspaces.id), eq(workspaceBuilds.isLatest, true)),
-      )
-      .innerJoin(provisionerJobs, eq(provisionerJobs.id, workspaceBuilds.jobId))
-      .where(where);
-  const rows = await matching()
+      .innerJoin(templates, eq(templates.id, workspaces.templateId));
+  const ordered = await rows
+    .where(page.where)
     .orderBy(
       sql`(${workspaces.ownerId} = ${subject.id} and ${workspaces.favorite}) desc`,
       sql`(${provisionerJobs.jobStatus} = 'succeeded' and ${workspaceBuilds.transition} = 'start') desc`,
@@ -108,12 +123,20 @@ export async function listWorkspaceIds(
     )
     .limit(page.limit)
     .offset(page.offset);
-  const [first] = rows;
-  if (first !== undefined) return { ids: rows.map((row) => row.id), count: first.count };
-  // Beyond the end the window has no row to tell the total from.
-  if (page.offset === 0) return { ids: [], count: 0 };
-  const [total] = await matching().limit(1);
-  return { ids: [], count: total?.count ?? 0 };
+  return ordered.map((row) => row.id);
+}
+
+async function countMatching(db: Db, subject: Subject, q: string): Promise<number> {
+  const [row] = await db
+    .select({ count: sql<number>`count(*)::int` })
+    .from(workspaces)
+    .innerJoin(users, eq(users.id, workspaces.ownerId))
+    .innerJoin(organizations, eq(organizations.id, workspaces.organizationId))
+    .innerJoin(templates, eq(templates.id, workspaces.templateId))
+    .innerJoin(workspaceBuilds, and(eq(workspaceBuilds.workspaceId, workspaces.id), eq(workspaceBuilds.isLatest, true)))
+    .innerJoin(provisionerJobs, eq(provisionerJobs.id, workspaceBuilds.jobId))
+    .where(and(readableWorkspaces(subject), ...workspaceConditions(q, subject)));
+  return row?.count ?? 0;
 }
 
 /** Rows of `workspaces` that the subject may read. */
