@@ -42,8 +42,10 @@ async function main(): Promise<number> {
     output.say(`  logs: ${join(config.BERTH_DATA_DIR, 'logs')}; Temporal Web UI: ${urls.temporalUi ?? 'not known'}`);
     await clearAway(run);
   }
-  if (startedHere && !flags.keep) await stopStack(env);
-  else output.say(`Berth is running at ${urls.api}; stop it with npm run up -- --stop`);
+  if (startedHere && !flags.keep) {
+    await stopStack(env);
+    output.say('The pages above need a running Berth: npm run demo -- --keep leaves it running, npm run up starts it.');
+  } else output.say(`Berth is running at ${urls.api}; stop it with npm run up -- --stop`);
   return code;
 }
 

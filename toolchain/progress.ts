@@ -37,7 +37,7 @@ export function createProgress({ write, interactive, reminderMs = 15_000 }: Prog
     frame = (frame + 1) % frames.length;
     const elapsed = seconds(Date.now() - current.startedAt);
     const text = `${current.title}${current.detail === '' ? '' : `: ${current.detail}`}${elapsed}`;
-    write(`${eraseLine}${frames[frame]} ${shorten(text, (process.stdout.columns ?? 100) - 3)}`);
+    write(`${eraseLine}${frames[frame]} ${shorten(text, (process.stdout.columns || 100) - 3)}`);
   };
   const line = (text: string): void => {
     write(interactive ? `${eraseLine}${text}\n` : `${text}\n`);

@@ -37,8 +37,8 @@ export function registerTemplates(program: Command, context: () => CliContext): 
   templates
     .command('show <template>')
     .description('settings, parameters, presets and variables of a template')
-    .option('--version <name>', 'of this version instead of the active one')
-    .action(async (name: string, { version: versionName }: { version?: string }) => {
+    .option('--template-version <name>', 'of this version instead of the active one')
+    .action(async (name: string, { templateVersion: versionName }: { templateVersion?: string }) => {
       const cli = context();
       const client = cli.client();
       const template = await getTemplate(client, cli.organization, name);

@@ -89,6 +89,7 @@ test('versions are pushed, listed, promoted and shown; a template without worksp
 
   expect(await cli('templates', 'promote', 'small', 'two')).toMatchObject({ code: 0 });
   expect((await cli('templates', 'show', 'small')).stdout).toMatch(/^version +two \(active\)$/m);
+  expect((await cli('templates', 'show', 'small', '--template-version', 'one')).stdout).toMatch(/^version +one$/m);
   expect(await cli('templates', 'promote', 'small', 'three')).toMatchObject({ code: 4 });
   expect((await cli('templates', 'list', '-q', 'small', '--json')).json()).toHaveLength(1);
   expect(await cli('templates', 'delete', 'small', '--yes')).toMatchObject({ code: 0 });
