@@ -27,7 +27,10 @@ export const createFinishJob = (deps: Pick<ControlDeps, 'db'>) =>
         ...(outcome === 'failed' && { error: error ?? 'The run could not be finished' }),
       });
       if (ended) {
-        await closeBuild(tx, job.input.workspace_build_id, job.startedAt !== null);
+        await closeBuild(tx, job.input.workspace_build_id, {
+          started: job.startedAt !== null,
+          canceled: outcome === 'canceled',
+        });
         await announceEnd(tx, jobId, job.input.workspace_build_id);
         return outcome;
       }

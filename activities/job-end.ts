@@ -1,10 +1,9 @@
-import { eq, sql } from 'drizzle-orm';
 import type { JobOutcome } from '../workflows/run-job.ts';
 import { type Db, isDatabaseAway, transaction } from '../db/client.ts';
 import { jobLogsChannel, jobsChannel, notify, workspacesChannel } from '../db/notifications.ts';
-import { completeJob, markCanceled } from '../db/queries/provisioner-jobs.ts';
+import { completeJob, lockAttempt, markCanceled } from '../db/queries/provisioner-jobs.ts';
 import { findBuild, finishBuildRow } from '../db/queries/workspace-builds.ts';
-import { workspaces } from '../db/schema/workspaces.ts';
+import { markWorkspaceFailed } from '../db/queries/workspaces.ts';
 import { type JobRun, RunStopped } from './job-run.ts';
 
 /**
@@ -23,19 +22,25 @@ export async function persist<T>(run: JobRun, write: (db: Db) => Promise<T>): Pr
 }
 
 /**
- * The completion transaction, fenced: `write` adds the rows of a success. Wakes log followers and watchers on commit.
- * Throws RunStopped('fenced') when another attempt owns the job.
+ * The completion transaction, fenced: `write` adds the rows. Wakes log followers and watchers on commit. Throws
+ * RunStopped('fenced') when another attempt owns the job, RunStopped('canceled') when a success met a cancel that was accepted
+ * in the last moment: a canceled job has no rows of a success, its state is kept like that of any other.
  */
 export async function completeRun(
   run: JobRun,
-  end: { error?: string; errorCode?: string },
+  end: { success: boolean; error?: string; errorCode?: string },
   write: (tx: Db) => Promise<void>,
 ): Promise<void> {
+  const { success, ...result } = end;
   await persist(run, async (db) => {
     await run.log.flush();
     await transaction(db, async (tx) => {
+      // The job's row first, as everybody who ends jobs does: cancel and completion decide one after the other.
+      const locked = await lockAttempt(tx, run.job.id, run.job.attempt);
+      if (locked === undefined) throw new RunStopped('fenced');
+      if (success && locked.canceled) throw new RunStopped('canceled');
       await write(tx);
-      if (!(await completeJob(tx, { jobId: run.job.id, attempt: run.job.attempt, ...end })))
+      if (!(await completeJob(tx, { jobId: run.job.id, attempt: run.job.attempt, ...result })))
         throw new RunStopped('fenced');
       await announceEnd(tx, run.job.id, run.job.input.workspace_build_id);
     });
@@ -55,8 +60,9 @@ export async function endFailed(run: JobRun, message: string, code?: string): Pr
   const error = run.redactor.redact(message).slice(0, 8_000);
   run.log.say('error', error.slice(0, 1_000));
   const codes = ['REQUIRED_TEMPLATE_VARIABLES', 'MISSING_TEMPLATE_PARAMETER', 'INSUFFICIENT_QUOTA'];
-  await completeRun(run, { error, ...(code !== undefined && codes.includes(code) && { errorCode: code }) }, (tx) =>
-    closeBuild(tx, run.job.input.workspace_build_id, true),
+  const errorCode = codes.find((each) => each === code);
+  await completeRun(run, { success: false, error, ...(errorCode !== undefined && { errorCode }) }, (tx) =>
+    closeBuild(tx, run.job.input.workspace_build_id, { started: true, canceled: false }),
   );
   return 'failed';
 }
@@ -64,20 +70,27 @@ export async function endFailed(run: JobRun, message: string, code?: string): Pr
 /** A user's cancel ends as `canceled`: the error that Terraform gave because of it stays in the log only. */
 export async function endCanceled(run: JobRun): Promise<JobOutcome> {
   run.log.say('info', 'The job was canceled.');
-  await completeRun(run, {}, (tx) => closeBuild(tx, run.job.input.workspace_build_id, true));
+  await completeRun(run, { success: false }, (tx) =>
+    closeBuild(tx, run.job.input.workspace_build_id, { started: true, canceled: true }),
+  );
   return 'canceled';
 }
 
-/** A build that did not succeed: no longer active; a failed or canceled run marks the workspace for clean-up (spec/01 §4.1). */
-export async function closeBuild(tx: Db, buildId: string | undefined, started: boolean): Promise<void> {
+/**
+ * A build that did not succeed is no longer active. A failed start or stop and a canceled start mark the workspace for
+ * clean-up, unless nothing ever ran; a prebuild has no such mark. Source: spec/01 §4.1 `failed_at`, spec/04 §1.
+ */
+export async function closeBuild(
+  tx: Db,
+  buildId: string | undefined,
+  end: { started: boolean; canceled: boolean },
+): Promise<void> {
   if (buildId === undefined) return;
   await finishBuildRow(tx, buildId);
   const build = await findBuild(tx, buildId);
-  if (build !== undefined && build.isLatest && started && build.transition !== 'delete')
-    await tx
-      .update(workspaces)
-      .set({ failedAt: sql`now()` })
-      .where(eq(workspaces.id, build.workspaceId));
+  if (build === undefined || !build.isLatest || !end.started) return;
+  if (build.transition === 'start' || (build.transition === 'stop' && !end.canceled))
+    await markWorkspaceFailed(tx, build.workspaceId);
 }
 
 /** Writes the cancel that arrived by Temporal alone into the row, so that lease renewals and the status agree. */

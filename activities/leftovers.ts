@@ -1,14 +1,47 @@
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { encodeState, setBuildState } from '../db/queries/workspace-build-states.ts';
-import { killLeftover } from '../terraform/leftover.ts';
+import { findLeftover, interruptLeftover, killLeftover } from '../terraform/leftover.ts';
 import { parseState } from '../terraform/state.ts';
-import type { JobRun } from './job-run.ts';
+import { type JobRun, RunStopped, stopReason } from './job-run.ts';
 
-/** Ends the Terraform processes that an earlier attempt on this host left behind. */
-export async function killLeftovers(runsDirectory: string): Promise<void> {
-  const names = await readdir(runsDirectory).catch(() => []);
-  for (const name of names) await killLeftover(join(runsDirectory, name));
+const lookEveryMs = 200;
+
+/** Output directories of the job's Terraform runs, of this attempt and of earlier ones on this host. */
+async function runDirectories(run: JobRun): Promise<string[]> {
+  const runs = join(run.directory, 'runs');
+  return (await readdir(runs).catch(() => [])).map((name) => join(runs, name));
+}
+
+/**
+ * Terraform outlives its worker. What an earlier attempt on this host left running goes on to its end: interrupting it would
+ * leave half-made resources, a second one beside it would make them twice. A cancel interrupts it; a worker that stops leaves
+ * it to the next one. What remains of its process group afterwards is killed.
+ */
+export async function awaitLeftovers(run: JobRun): Promise<void> {
+  for (const directory of await runDirectories(run)) {
+    if ((await findLeftover(directory)).kind === 'running')
+      run.log.say('info', 'The worker was lost while Terraform ran on; its end is awaited.');
+    let killAt: number | undefined;
+    while ((await findLeftover(directory)).kind === 'running') {
+      if (run.stop.aborted) {
+        const reason = stopReason(run);
+        if (reason !== 'canceled') throw new RunStopped(reason);
+        killAt ??= Date.now() + Math.max(run.deps.forceCancelMs, lookEveryMs);
+        await interruptLeftover(directory);
+        if (Date.now() > killAt) break;
+      }
+      await new Promise((done) => setTimeout(done, lookEveryMs));
+    }
+    await killLeftover(directory);
+  }
+}
+
+/** Whether a Terraform of this job still runs on this host. */
+export async function hasLeftover(run: JobRun): Promise<boolean> {
+  for (const directory of await runDirectories(run))
+    if ((await findLeftover(directory)).kind === 'running') return true;
+  return false;
 }
 
 /**

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { eq, sql } from 'drizzle-orm';
+import { sql } from 'drizzle-orm';
 import type { Db } from '../db/client.ts';
 import { notify, workspacesChannel } from '../db/notifications.ts';
 import { insertModules, insertProvisionedResources } from '../db/queries/provisioned-resources.ts';
@@ -13,7 +13,7 @@ import {
   getBuildRun,
   listAcceptedParameters,
 } from '../db/queries/workspace-builds.ts';
-import { workspaces } from '../db/schema/workspaces.ts';
+import { markWorkspaceBuilt, markWorkspaceDeleted } from '../db/queries/workspaces.ts';
 import { DomainError } from '../domain/errors.ts';
 import type { ProvisionedResources } from '../domain/provisioned.ts';
 import { readModules } from '../terraform/modules.ts';
@@ -113,19 +113,27 @@ async function apply(
   const { directory, env } = context;
   // A forgotten state (orphan) or none at all puts no condition on the lineage of what follows.
   const input = context.input === undefined || context.input.lineage === '' ? undefined : context.input;
-  assertRunning(run);
   run.log.stage(applyStage[build.transition]);
+  // A fenced write: an attempt that lost its right while init ran must not begin to change anything.
+  await run.log.flush();
+  assertRunning(run);
   const watcher = watchState(run, { buildId: build.id, directory, input });
   const args = ['apply', '-no-color', '-input=false', '-auto-approve', '-json'];
   if (build.transition === 'delete') args.push('-destroy');
   try {
-    await runTerraformCommand(run, { stage: 'apply', name: context.name ?? 'apply', args, cwd: directory, env });
+    const name = context.name ?? 'apply';
+    const beforeLine = () => watcher.maskSecrets();
+    await runTerraformCommand(run, { stage: 'apply', name, args, cwd: directory, env, beforeLine });
   } catch (err) {
-    const last = await watcher.finish();
-    if (last !== undefined) await persist(run, (db) => storeState(run, db, build.id, last));
+    const { newest } = await watcher.finish();
+    if (newest !== undefined) await persist(run, (db) => storeState(run, db, build.id, newest));
     throw err;
   }
-  const applied = await watcher.finish();
+  const { newest: applied, fits } = await watcher.finish();
+  if (!fits)
+    throw new DomainError('STATE_REJECTED', 'Terraform left an older state or one of another lineage', {
+      detail: 'the stored state is kept',
+    });
   addStateSecrets(run, applied?.bytes);
   run.log.stage('Cleaning Up');
   return applied;
@@ -137,7 +145,9 @@ async function storeState(run: JobRun, db: Db, buildId: string, applied: Applied
 }
 
 function convert(run: JobRun, found: BuildRun, bytes: Buffer | undefined): ProvisionedResources {
-  const state = bytes === undefined ? null : parseState(bytes);
+  // A template without any resource leaves no state file.
+  if (bytes === undefined || bytes.length === 0) return nothing;
+  const state = parseState(bytes);
   if (state === null) throw new DomainError('STATE_REJECTED', 'Terraform ended without a readable state');
   if (found.version.references === null) throw new RunFailed('the template version was never imported');
   return convertResources({
@@ -165,16 +175,13 @@ async function complete(
       ? undefined
       : await encodeState(deps.cipher, { buildId: build.id, bytes: applied.bytes, ...applied.version });
   try {
-    await completeRun(run, {}, async (tx) => {
+    await completeRun(run, { success: true }, async (tx) => {
       if (state !== undefined)
         await setBuildState(tx, { buildId: build.id, jobId: job.id, attempt: job.attempt, state });
       await insertProvisionedResources(tx, deps.cipher, target, provisioned);
       await insertModules(tx, target, modules);
       await finishBuildRow(tx, build.id, await buildOutcome(tx, found, provisioned));
-      await tx
-        .update(workspaces)
-        .set({ updatedAt: sql`now()`, failedAt: null, ...(build.transition === 'delete' && { deleted: true }) })
-        .where(eq(workspaces.id, workspace.id));
+      await (build.transition === 'delete' ? markWorkspaceDeleted : markWorkspaceBuilt)(tx, workspace.id);
     });
   } catch (err) {
     if (applied !== undefined) await persist(run, (db) => storeState(run, db, build.id, applied));

@@ -56,7 +56,7 @@ export async function runDryRun(run: JobRun): Promise<void> {
   const target = { jobId: job.id, transition: 'start' as const, now: new Date() };
   const modules = await readModules(directory);
   log.stage('Cleaning Up');
-  await completeRun(run, {}, async (tx) => {
+  await completeRun(run, { success: true }, async (tx) => {
     await insertProvisionedResources(tx, deps.cipher, target, provisioned);
     await insertModules(tx, target, modules);
   });

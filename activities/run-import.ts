@@ -88,7 +88,7 @@ export async function runImport(run: JobRun): Promise<void> {
         };
   const lockFile = await readFile(join(directory, '.terraform.lock.hcl'), 'utf8').catch(() => '');
   const now = new Date();
-  await completeRun(run, end, async (tx) => {
+  await completeRun(run, { success: true, ...end }, async (tx) => {
     for (const transition of ['start', 'stop'] as const) {
       const target = { jobId: job.id, transition, now };
       await insertProvisionedResources(tx, deps.cipher, target, resources[transition]);

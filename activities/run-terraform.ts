@@ -5,13 +5,14 @@ import { DomainError } from '../domain/errors.ts';
 import { lease } from '../domain/jobs.ts';
 import type { JobOutcome } from '../workflows/run-job.ts';
 import { isDatabaseAway, transaction } from '../db/client.ts';
-import { findJob, takeJob, upsertTimings } from '../db/queries/provisioner-jobs.ts';
+import { findJob, releaseLease, takeJob, upsertTimings } from '../db/queries/provisioner-jobs.ts';
 import { createRedactor } from '../terraform/secrets.ts';
 import type { ProvisionerDeps } from './deps.ts';
 import { type StopReason, startJobLease } from './job-lease.ts';
 import { createJobLog } from './job-log.ts';
-import { type JobRun, RunFailed, RunStopped } from './job-run.ts';
-import { killLeftovers, salvageState } from './leftovers.ts';
+import { type JobRun, RunFailed, RunStopped, assertRunning } from './job-run.ts';
+import { messageOf } from './failures.ts';
+import { awaitLeftovers, hasLeftover, salvageState } from './leftovers.ts';
 import { endCanceled, endFailed, requestCancel } from './job-end.ts';
 import { runBuild } from './run-build.ts';
 import { runDryRun } from './run-dry-run.ts';
@@ -32,19 +33,23 @@ export const createTerraformActivities = (deps: ProvisionerDeps) => ({
   },
 });
 
+const workerStopped = () => ApplicationFailure.nonRetryable('the worker is stopping', 'WORKER_STOPPED');
+
 /** Until a slot is free the job stays `pending`; the heartbeats say that it is in good hands. */
 async function waitForSlot(deps: ProvisionerDeps): Promise<() => void> {
   const { heartbeat, cancellationSignal } = Context.current();
   const beat = setInterval(() => heartbeat(), lease.heartbeatEveryMs);
   try {
     return await deps.slots.acquire(cancellationSignal);
+  } catch (err) {
+    throw err instanceof CancelledFailure && err.message === 'WORKER_SHUTDOWN' ? workerStopped() : err;
   } finally {
     clearInterval(beat);
   }
 }
 
 async function takeAndRun(deps: ProvisionerDeps, jobId: string): Promise<JobOutcome> {
-  const job = await takeOrUnavailable(deps, jobId);
+  const job = await transaction(deps.db, (tx) => takeJob(tx, { jobId, hostId: deps.hostId, workerId: deps.workerId }));
   if (job === undefined) return outcomeWithoutRun(deps, jobId);
   const stop = new AbortController();
   const halt = (reason: StopReason) => stop.abort(reason);
@@ -77,20 +82,6 @@ async function takeAndRun(deps: ProvisionerDeps, jobId: string): Promise<JobOutc
   }
 }
 
-async function takeOrUnavailable(deps: ProvisionerDeps, jobId: string) {
-  try {
-    return await transaction(deps.db, (tx) => takeJob(tx, { jobId, hostId: deps.hostId, workerId: deps.workerId }));
-  } catch (err) {
-    // Not ours to interpret: the database is away, the workflow waits and asks again.
-    throw ApplicationFailure.create({
-      message: 'the database did not answer the take',
-      type: 'UNAVAILABLE',
-      nonRetryable: true,
-      cause: err as Error,
-    });
-  }
-}
-
 /** The job was not to be had: say why, in the words the workflow understands. */
 async function outcomeWithoutRun(deps: ProvisionerDeps, jobId: string): Promise<JobOutcome> {
   const job = await findJob(deps.db, jobId);
@@ -117,9 +108,10 @@ async function perform(run: JobRun): Promise<JobOutcome> {
   const { job, log } = run;
   try {
     // Left by an attempt whose worker died: its Terraform must not go on beside ours, its newest state must not be lost.
-    await killLeftovers(join(run.directory, 'runs'));
+    await awaitLeftovers(run);
     await salvageState(run);
     await rm(run.directory, { recursive: true, force: true });
+    assertRunning(run);
     await mkdir(join(run.directory, 'runs'), { recursive: true, mode: 0o700 });
     log.stage('Setting up');
     switch (job.type) {
@@ -144,20 +136,15 @@ async function endOfRun(run: JobRun, err: unknown): Promise<JobOutcome> {
   const { deps, job, log } = run;
   if (err instanceof RunStopped) {
     if (err.reason === 'canceled') return endCanceled(run);
-    const type = err.reason === 'worker-stopped' ? 'WORKER_STOPPED' : 'LEASE_HELD';
-    throw ApplicationFailure.nonRetryable(err.message, type);
+    if (err.reason === 'fenced') throw ApplicationFailure.nonRetryable(err.message, 'LEASE_HELD');
+    // Nothing of the job is left here: another host need not wait for the lease to run out.
+    if (!(await hasLeftover(run))) await releaseLease(deps.db, job.id, job.attempt).catch(() => undefined);
+    throw workerStopped();
   }
   if (err instanceof RunFailed) return endFailed(run, err.message, err.code);
   if (err instanceof DomainError) return endFailed(run, [err.message, err.detail].filter(Boolean).join(': '), err.code);
-  if (isDatabaseAway(err)) {
-    throw ApplicationFailure.create({
-      message: 'the database went away during the run',
-      type: 'UNAVAILABLE',
-      nonRetryable: true,
-      cause: err as Error,
-    });
-  }
+  if (isDatabaseAway(err)) throw err;
   deps.logger.error({ err, job_id: job.id }, 'a run failed for a reason of ours');
-  log.say('error', `Internal error: ${err instanceof Error ? err.message : String(err)}`);
-  return endFailed(run, `internal error: ${err instanceof Error ? err.message : String(err)}`);
+  log.say('error', `Internal error: ${messageOf(err)}`);
+  return endFailed(run, `internal error: ${messageOf(err)}`);
 }

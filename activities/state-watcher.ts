@@ -1,4 +1,4 @@
-import { type FSWatcher, watch } from 'node:fs';
+import { type FSWatcher, readFileSync, statSync, watch } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isNewerState, parseState } from '../terraform/state.ts';
@@ -14,9 +14,20 @@ export interface StateVersion {
 }
 
 export interface StateWatcher {
-  /** Stops watching and stores what the file says now. Resolves with the bytes of the newest state, if there is any. */
-  finish(): Promise<{ bytes: Buffer; version: StateVersion } | undefined>;
+  /**
+   * Masks from now on what this apply has made secret so far (agent tokens). Whoever may print a secret runs after it stands
+   * in the file, so that a call before a line is enough. Synchronous, and cheap while the file does not change.
+   */
+  maskSecrets(): void;
+  /** Stops watching and reads a last time. Resolves with the newest state that fits the one before it, if there is any. */
+  finish(): Promise<{ newest: { bytes: Buffer; version: StateVersion } | undefined; fits: boolean }>;
 }
+
+/** The same or a later state of one lineage. */
+const isSuccessor = (previous: StateVersion, next: StateVersion): boolean =>
+  next.lineage === previous.lineage && next.serial >= previous.serial;
+
+const tornReads = { tries: 20, waitMs: 5 };
 
 /**
  * Persists `terraform.tfstate` while Terraform rewrites it after every finished resource: a lost host loses at most the calls
@@ -32,6 +43,8 @@ export function watchState(
   let lastStoredAt = 0;
   let busy: Promise<void> = Promise.resolve();
   let closed = false;
+  let fits = true;
+  let masked = '';
 
   const read = async () => {
     for (const name of [path, join(options.directory, 'errored.tfstate')]) {
@@ -41,6 +54,7 @@ export function watchState(
       const version = { serial: state.serial, lineage: state.lineage };
       const previous = newest?.version ?? options.input;
       if (previous === undefined || isNewerState(previous, version)) newest = { bytes, version };
+      if (name === path) fits = options.input === undefined || isSuccessor(options.input, version);
     }
   };
   const store = async () => {
@@ -73,13 +87,32 @@ export function watchState(
   const poll = setInterval(look, pollEveryMs);
   // A build that starts from nothing is stored from its first resource on, not only after the first interval.
   return {
+    maskSecrets() {
+      for (let tries = 0; tries < tornReads.tries; tries += 1) {
+        try {
+          const { mtimeMs, size } = statSync(path);
+          const seen = `${mtimeMs} ${size}`;
+          if (seen === masked) return;
+          const state = parseState(readFileSync(path));
+          if (state !== null) {
+            run.redactor.add(state.sensitive);
+            masked = seen;
+            return;
+          }
+        } catch {
+          return;
+        }
+        // Terraform is just writing it.
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, tornReads.waitMs);
+      }
+    },
     async finish() {
       watcher?.close();
       clearInterval(poll);
       await busy;
       closed = true;
       await read();
-      return newest;
+      return { newest, fits };
     },
   };
 }

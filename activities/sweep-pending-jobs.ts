@@ -71,7 +71,8 @@ async function startAll(deps: ControlDeps, facts: readonly JobFacts[]): Promise<
   let next = 0;
   let begun = 0;
   const worker = async () => {
-    for (let job = facts[next++]; job !== undefined; job = facts[next++]) if (await startJob(deps, job)) begun += 1;
+    for (let job = facts[next++]; job !== undefined; job = facts[next++])
+      if (await startJob(deps, job, { again: true })) begun += 1;
   };
   await Promise.all(Array.from({ length: Math.min(concurrency, facts.length) }, worker));
   return begun;
@@ -80,8 +81,12 @@ async function startAll(deps: ControlDeps, facts: readonly JobFacts[]): Promise<
 async function endLost(deps: ControlDeps, job: SweptJob, error: string): Promise<void> {
   actAsJobJanitor(job.id);
   await transaction(deps.db, async (tx) => {
-    if (!(await endJob(tx, { jobId: job.id, canceled: false, error }))) return;
-    await closeBuild(tx, job.input.workspace_build_id, job.startedAt !== null);
+    // A worker may have taken it since it was listed: then it is not lost.
+    if (!(await endJob(tx, { jobId: job.id, canceled: false, error, attempt: job.attempt }))) return;
+    await closeBuild(tx, job.input.workspace_build_id, {
+      started: job.startedAt !== null,
+      canceled: false,
+    });
     await announceEnd(tx, job.id, job.input.workspace_build_id);
   });
 }

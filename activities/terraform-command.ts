@@ -13,7 +13,12 @@ export interface TerraformCommand {
   readonly env: Readonly<Record<string, string>>;
   /** Name of the output directory below the job's: one per Terraform run. */
   readonly name: string;
+  /** Called before a line is read that may carry what a resource or provisioner printed. */
+  readonly beforeLine?: () => void;
 }
+
+/** Everything but the hooks of resources, which say nothing but addresses and ids. */
+const mayPrintValues = (line: string): boolean => !/"type":"(?:apply|refresh)_/.test(line);
 
 /**
  * Runs one Terraform command with `-json` output: its lines become log rows, its hooks timings. A stop sends one SIGINT and,
@@ -47,8 +52,10 @@ export async function runTerraformCommand(run: JobRun, command: TerraformCommand
       for await (const { line, endOffset } of tailLines(stdoutFile(outputDir), {
         fromOffset: 0,
         until: process.exited,
-      }))
+      })) {
+        if (mayPrintValues(line)) command.beforeLine?.();
         await log.add(reader.push(line).lines, endOffset);
+      }
     })();
     const stderr = (async () => {
       for await (const { line } of tailLines(stderrFile(outputDir), { fromOffset: 0, until: process.exited }))

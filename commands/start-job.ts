@@ -75,14 +75,16 @@ export function jobWorkflowStart(facts: JobFacts): WorkflowStart {
 
 /**
  * Starts the job's workflow after the commit of its row. Never throws: the pending row is the outbox, and the sweep starts
- * what could not be started now (Temporal down, this process killed). Source: design §1.
+ * what could not be started now (Temporal down, this process killed). `again` also replaces a workflow that was closed: the
+ * take lets no job run twice. Source: design §1.
  */
 export async function startJob(
   deps: { db: Db; temporal: TemporalStarter; logger: Logger },
   facts: JobFacts,
+  options: { again?: boolean } = {},
 ): Promise<boolean> {
   try {
-    await deps.temporal.start(jobWorkflowStart(facts));
+    await deps.temporal.start({ ...jobWorkflowStart(facts), ...options });
     await markWorkflowStarted(deps.db, facts.jobId);
     return true;
   } catch (err) {

@@ -17,6 +17,8 @@ export interface WorkflowStart {
   /** One line for the Temporal Web UI. */
   readonly summary: string;
   readonly searchAttributes: WorkflowSearchAttributes;
+  /** Start it anew when an earlier workflow of this id was closed without its work being done (terminated by an operator). */
+  readonly again?: boolean;
 }
 
 /** What commands need of Temporal: small, so that tests can record it. */
@@ -71,7 +73,7 @@ export function createTemporalStarter(client: Client): TemporalStarter {
             workflowId: start.workflowId,
             taskQueue: CONTROL_TASK_QUEUE,
             args: [start.input],
-            workflowIdReusePolicy: 'REJECT_DUPLICATE',
+            workflowIdReusePolicy: start.again === true ? 'ALLOW_DUPLICATE' : 'REJECT_DUPLICATE',
             staticSummary: start.summary,
             priority: { priorityKey: start.priority },
             typedSearchAttributes: typedAttributes(start.searchAttributes),

@@ -67,12 +67,20 @@ const connectionErrors = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
   'EPIPE',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
 ]);
 
-/** The server is gone or going (SQLSTATE classes 57P and 08, or the driver says so): the same statement may work later. */
+/**
+ * The server is gone or going (SQLSTATE classes 57P and 08), full (53300), or the driver says so: the same statement may work
+ * later.
+ */
 export function isDatabaseAway(err: unknown): boolean {
   const state = sqlState(err) ?? '';
-  if (state.startsWith('57P') || state.startsWith('08')) return true;
+  if (state.startsWith('57P') || state.startsWith('08') || state === '53300') return true;
   for (let cause: unknown = err; cause instanceof Error; cause = cause.cause)
     if ('code' in cause && connectionErrors.has(String(cause.code))) return true;
   return false;

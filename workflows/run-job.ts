@@ -37,10 +37,11 @@ async function runToTheEnd(input: JobWorkflowInput): Promise<JobOutcome> {
   setCurrentDetails(`waits for a provisioner on queue ${input.taskQueue}, or runs there`);
   const { runTerraform } = terraformOn(input.taskQueue, input.priority);
   let lost = 0;
-  for (;;) {
+  for (let attempt = 1; ; attempt += 1) {
     try {
-      // Once a run was lost, a cancel lies in the row and the next run obeys it: the workflow itself must go on.
-      return await (lost === 0
+      // Once a run was cut off, what it left has to be taken care of whatever happens. A cancel lies in the row and the next
+      // run obeys it: the workflow itself must go on.
+      return await (attempt === 1
         ? runTerraform({ jobId })
         : CancellationScope.nonCancellable(() => runTerraform({ jobId })));
     } catch (err) {
@@ -69,7 +70,8 @@ function afterFailure(err: unknown): Next {
   if (cause instanceof TimeoutFailure) return { kind: 'lost', waitMs: 100 };
   if (cause instanceof ApplicationFailure) {
     const code = cause.type as ErrorCode | null | undefined;
-    if (code === 'WORKER_STOPPED') return { kind: 'again', waitMs: 100 };
+    // The second is the SDK's own word for an activity that did not end while its worker was shut down.
+    if (code === 'WORKER_STOPPED' || cause.type === 'WorkerShutdown') return { kind: 'again', waitMs: 100 };
     if (code === 'LEASE_HELD') return { kind: 'again', waitMs: continuations.waitForLeaseMs };
     if (code === 'UNAVAILABLE') return { kind: 'again', waitMs: continuations.waitForDatabaseMs };
     return { kind: 'end', message: cause.message };

@@ -89,6 +89,24 @@ export async function renewLease(db: Db, jobId: string, attempt: number): Promis
   return row === undefined ? undefined : { canceled: row.canceledAt !== null };
 }
 
+/** Gives the lease back: whoever asks next may take the job, on whatever host. */
+export async function releaseLease(db: Db, jobId: string, attempt: number): Promise<void> {
+  await db
+    .update(provisionerJobs)
+    .set({ leaseUntil: sql`now() - ${seconds(lease.takeOverAfterMs + 1)}` })
+    .where(mine(jobId, attempt));
+}
+
+/** Locks the attempt's job at the beginning of its completion and tells whether a cancel was accepted meanwhile. */
+export async function lockAttempt(tx: Db, jobId: string, attempt: number): Promise<{ canceled: boolean } | undefined> {
+  const [row] = await tx
+    .select({ canceledAt: provisionerJobs.canceledAt })
+    .from(provisionerJobs)
+    .where(mine(jobId, attempt))
+    .for('update');
+  return row === undefined ? undefined : { canceled: row.canceledAt !== null };
+}
+
 /** The fence: every write of a run carries it. */
 const mine = (jobId: string, attempt: number) =>
   and(eq(provisionerJobs.id, jobId), eq(provisionerJobs.attempt, attempt), isNull(provisionerJobs.completedAt));
@@ -112,8 +130,14 @@ export async function completeJob(
   return rows.length > 0;
 }
 
-/** Ends a job that no run can end any more, whatever its attempt. Idempotent; false = it was over already. */
-export async function endJob(tx: Db, input: { jobId: string; canceled: boolean; error?: string }): Promise<boolean> {
+/**
+ * Ends a job that no run can end any more, whatever its attempt; with `attempt` only when nobody took it since. Idempotent;
+ * false = it was over or taken already.
+ */
+export async function endJob(
+  tx: Db,
+  input: { jobId: string; canceled: boolean; error?: string; attempt?: number },
+): Promise<boolean> {
   const rows = await tx
     .update(provisionerJobs)
     .set({
@@ -124,7 +148,13 @@ export async function endJob(tx: Db, input: { jobId: string; canceled: boolean; 
       leaseUntil: null,
       ...(input.canceled && { canceledAt: sql`coalesce(canceled_at, now())` }),
     })
-    .where(and(eq(provisionerJobs.id, input.jobId), isNull(provisionerJobs.completedAt)))
+    .where(
+      and(
+        eq(provisionerJobs.id, input.jobId),
+        isNull(provisionerJobs.completedAt),
+        input.attempt === undefined ? undefined : eq(provisionerJobs.attempt, input.attempt),
+      ),
+    )
     .returning({ id: provisionerJobs.id });
   return rows.length > 0;
 }
@@ -217,6 +247,7 @@ const sweptColumns = {
   priority: provisionerJobs.priority,
   workflowId: provisionerJobs.workflowId,
   startedAt: provisionerJobs.startedAt,
+  attempt: provisionerJobs.attempt,
 };
 export type SweptJob = Awaited<ReturnType<typeof listUnstartedJobs>>[number];
 

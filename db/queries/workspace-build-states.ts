@@ -41,7 +41,8 @@ export async function encodeState(
 
 /**
  * Stores a newer state of the attempt's build. Refused (false) when the attempt is fenced, the job is over, the lineage
- * differs or the serial does not grow (spec/02 §5.5): a stored state is never replaced by an older one.
+ * differs or the serial does not grow (spec/02 §5.5): a stored state is never replaced by an older one. An empty state that an
+ * operator gave has no lineage, any follows it.
  */
 export async function setBuildState(
   db: Db,
@@ -54,8 +55,8 @@ export async function setBuildState(
     from provisioner_jobs where id = ${input.jobId} and attempt = ${input.attempt} and completed_at is null
     on conflict (workspace_build_id) do update
     set state = excluded.state, state_key_id = excluded.state_key_id, encoding = excluded.encoding,
-      serial = excluded.serial, updated_at = excluded.updated_at
-    where workspace_build_states.lineage = excluded.lineage and workspace_build_states.serial < excluded.serial
+      serial = excluded.serial, lineage = excluded.lineage, updated_at = excluded.updated_at
+    where workspace_build_states.lineage in ('', excluded.lineage) and workspace_build_states.serial < excluded.serial
     returning workspace_build_id`);
   return rows.length > 0;
 }

@@ -48,7 +48,7 @@ export async function insertBuild(tx: Db, build: NewBuild): Promise<{ buildNumbe
     await tx.insert(workspaceBuildParameters).values(parameters.map((p) => ({ ...p, workspaceBuildId: build.id })));
   await tx
     .update(workspaces)
-    .set({ latestBuildId: build.id, updatedAt: now })
+    .set({ latestBuildId: build.id, failedAt: null, updatedAt: now })
     .where(eq(workspaces.id, build.workspaceId));
   return row!;
 }

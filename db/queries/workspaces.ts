@@ -1,5 +1,6 @@
-import { and, eq, sql } from 'drizzle-orm';
+import { and, eq, ne, sql } from 'drizzle-orm';
 import type { Db } from '../client.ts';
+import { PREBUILDS_SYSTEM_USER_ID } from '../../domain/ids.ts';
 import { templates } from '../schema/templates.ts';
 import { users } from '../schema/users.ts';
 import { workspaceBuilds, workspaces } from '../schema/workspaces.ts';
@@ -107,5 +108,21 @@ export async function markWorkspaceDeleted(tx: Db, workspaceId: string): Promise
   await tx
     .update(workspaces)
     .set({ deleted: true, failedAt: null, updatedAt: sql`now()` })
+    .where(eq(workspaces.id, workspaceId));
+}
+
+/** Its latest build failed; prebuilds are replaced instead of repaired. */
+export async function markWorkspaceFailed(tx: Db, workspaceId: string): Promise<void> {
+  await tx
+    .update(workspaces)
+    .set({ failedAt: sql`now()` })
+    .where(and(eq(workspaces.id, workspaceId), ne(workspaces.ownerId, PREBUILDS_SYSTEM_USER_ID)));
+}
+
+/** Its latest build succeeded. */
+export async function markWorkspaceBuilt(tx: Db, workspaceId: string): Promise<void> {
+  await tx
+    .update(workspaces)
+    .set({ failedAt: null, updatedAt: sql`now()` })
     .where(eq(workspaces.id, workspaceId));
 }
