@@ -42,7 +42,7 @@ async function createNamespace(connection: Connection): Promise<string> {
 }
 
 export async function startTestStack(
-  options: { slots?: number; url?: string; cipher?: ColumnCipher } = {},
+  options: { slots?: number; url?: string; cipher?: ColumnCipher; provisioner?: boolean } = {},
 ): Promise<TestStack> {
   const testDatabase = options.url === undefined ? await createTestDatabase() : undefined;
   const database = connect(options.url ?? testDatabase!.url, { max: 10, applicationName: 'berth-test' });
@@ -102,7 +102,8 @@ export async function startTestStack(
     logger,
     activities: createProvisionerActivities(provisioner),
   });
-  await pollers.refresh();
+  // Fault tests run their provisioners as processes of their own.
+  if (options.provisioner !== false) await pollers.refresh();
   return {
     database,
     client,
@@ -131,7 +132,7 @@ async function registerSearchAttributes(connection: Connection, namespace: strin
 }
 
 /** The HTTP API in front of a real stack; `api.temporal.reachable = false` is Temporal being down. */
-export async function startApiStack(options: { slots?: number } = {}): Promise<{
+export async function startApiStack(options: { slots?: number; provisioner?: boolean } = {}): Promise<{
   api: TestApi;
   stack: TestStack;
   stop(): Promise<void>;
