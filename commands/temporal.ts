@@ -100,3 +100,14 @@ export function createTemporalStarter(client: Client): TemporalStarter {
     },
   };
 }
+
+/** Whether a workflow of this id is still running. Rejects when the server cannot be asked. */
+export async function isWorkflowOpen(client: Client, workflowId: string): Promise<boolean> {
+  try {
+    const { status } = await client.workflow.getHandle(workflowId).describe();
+    return status.name === 'RUNNING';
+  } catch (err) {
+    if (err instanceof WorkflowNotFoundError) return false;
+    throw err;
+  }
+}

@@ -1,9 +1,9 @@
-import { Client, WorkflowNotFoundError } from '@temporalio/client';
+import { Client } from '@temporalio/client';
 import { NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { createControlActivities } from '../activities/index.ts';
-import { createTemporalStarter, nativeConnectionOptions } from '../commands/temporal.ts';
+import { createTemporalStarter, isWorkflowOpen, nativeConnectionOptions } from '../commands/temporal.ts';
 import { type Config, loadConfig } from '../config.ts';
 import { connect } from '../db/client.ts';
 import { CONTROL_TASK_QUEUE } from '../domain/ids.ts';
@@ -41,7 +41,7 @@ await runProcess(logger, async () => {
       db: database.db,
       logger,
       temporal: createTemporalStarter(client),
-      isWorkflowOpen: (workflowId) => isOpen(client, workflowId),
+      isWorkflowOpen: (workflowId) => isWorkflowOpen(client, workflowId),
       pendingJobTimeoutMs: config.CODER_PENDING_JOB_TIMEOUT,
     }),
     shutdownGraceTime: '10 seconds',
@@ -61,13 +61,3 @@ await runProcess(logger, async () => {
   logger.info({ task_queue: CONTROL_TASK_QUEUE }, 'control worker runs');
   return { stop: () => worker.shutdown(), done };
 });
-
-async function isOpen(client: Client, workflowId: string): Promise<boolean> {
-  try {
-    const { status } = await client.workflow.getHandle(workflowId).describe();
-    return status.name === 'RUNNING';
-  } catch (err) {
-    if (err instanceof WorkflowNotFoundError) return false;
-    throw err;
-  }
-}

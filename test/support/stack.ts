@@ -11,7 +11,7 @@ import { createControlActivities, createProvisionerActivities } from '../../acti
 import type { ProvisionerDeps } from '../../activities/deps.ts';
 import { createSlots } from '../../activities/slots.ts';
 import type { CommandDeps } from '../../commands/deps.ts';
-import { createTemporalStarter } from '../../commands/temporal.ts';
+import { createTemporalStarter, isWorkflowOpen } from '../../commands/temporal.ts';
 import { workerEnvironment } from '../../config.ts';
 import { type Database, connect } from '../../db/client.ts';
 import { type ColumnCipher, createColumnCipher } from '../../db/encryption.ts';
@@ -88,7 +88,7 @@ export async function startTestStack(
       db: database.db,
       logger,
       temporal,
-      isWorkflowOpen: async () => true,
+      isWorkflowOpen: (workflowId) => isWorkflowOpen(client, workflowId),
       pendingJobTimeoutMs: 0,
     }),
   });
@@ -132,12 +132,14 @@ async function registerSearchAttributes(connection: Connection, namespace: strin
 }
 
 /** The HTTP API in front of a real stack; `api.temporal.reachable = false` is Temporal being down. */
-export async function startApiStack(options: { slots?: number; provisioner?: boolean } = {}): Promise<{
+export async function startApiStack(
+  options: { slots?: number; provisioner?: boolean; env?: Readonly<Record<string, string>> } = {},
+): Promise<{
   api: TestApi;
   stack: TestStack;
   stop(): Promise<void>;
 }> {
-  const api = await createTestApi();
+  const api = await createTestApi(options.env === undefined ? {} : { env: options.env });
   // A running clock: jobs and keys are compared with the database's.
   Object.defineProperty(api.clock, 'now', { get: () => new Date() });
   const stack = await startTestStack({
