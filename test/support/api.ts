@@ -17,7 +17,7 @@ import { newApiKey } from '../../db/queries/session-tokens.ts';
 import { insertUser } from '../../db/queries/users.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { createMetrics } from '../../telemetry/metrics.ts';
-import { createTestDatabase } from './services.ts';
+import { type TestDatabase, createTestDatabase } from './services.ts';
 
 /** Remembers what was asked of Temporal; `reachable = false` makes every call fail as if the server were down. */
 export interface RecordingTemporal extends TemporalStarter {
@@ -117,9 +117,9 @@ interface NewTestKey {
  * not look at.
  */
 export async function createTestApi(
-  options: { env?: Readonly<Record<string, string>>; temporal?: RecordingTemporal } = {},
+  options: { env?: Readonly<Record<string, string>>; temporal?: RecordingTemporal; database?: TestDatabase } = {},
 ): Promise<TestApi> {
-  const database = await createTestDatabase();
+  const database = options.database ?? (await createTestDatabase());
   const { sql, close } = connect(database.url, { max: 10, applicationName: 'berth-test' });
   const statements: string[] = [];
   // The same pool, with every statement written down.

@@ -19,7 +19,7 @@ import { searchAttributeNames } from '../../domain/search-attributes.ts';
 import { createMetrics } from '../../telemetry/metrics.ts';
 import { createQueuePollers } from '../../workers/queue-pollers.ts';
 import { type TestApi, createTestApi } from './api.ts';
-import { createTestDatabase, testTemporalAddress, testTerraform } from './services.ts';
+import { type TestDatabase, createTestDatabase, testTemporalAddress, testTerraform } from './services.ts';
 
 /** Everything real and in this process: database of its own, Temporal namespace of its own, workers, Terraform. */
 export interface TestStack {
@@ -133,13 +133,19 @@ async function registerSearchAttributes(connection: Connection, namespace: strin
 
 /** The HTTP API in front of a real stack; `api.temporal.reachable = false` is Temporal being down. */
 export async function startApiStack(
-  options: { slots?: number; provisioner?: boolean; env?: Readonly<Record<string, string>> } = {},
+  options: {
+    slots?: number;
+    provisioner?: boolean;
+    env?: Readonly<Record<string, string>>;
+    database?: TestDatabase;
+  } = {},
 ): Promise<{
   api: TestApi;
   stack: TestStack;
   stop(): Promise<void>;
 }> {
-  const api = await createTestApi(options.env === undefined ? {} : { env: options.env });
+  const { env, database } = options;
+  const api = await createTestApi({ ...(env !== undefined && { env }), ...(database !== undefined && { database }) });
   // A running clock: jobs and keys are compared with the database's.
   Object.defineProperty(api.clock, 'now', { get: () => new Date() });
   const stack = await startTestStack({
