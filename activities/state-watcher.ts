@@ -88,10 +88,11 @@ export function watchState(
   // A build that starts from nothing is stored from its first resource on, not only after the first interval.
   return {
     maskSecrets() {
+      let seen = '';
       for (let tries = 0; tries < tornReads.tries; tries += 1) {
         try {
           const { mtimeMs, size } = statSync(path);
-          const seen = `${mtimeMs} ${size}`;
+          seen = `${mtimeMs} ${size}`;
           if (seen === masked) return;
           const state = parseState(readFileSync(path));
           if (state !== null) {
@@ -105,6 +106,9 @@ export function watchState(
         // Terraform is just writing it.
         Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, tornReads.waitMs);
       }
+      // Not being written after all: a first build's file stays empty until its first resource is made. Waiting for it
+      // again before every line would hold up the whole worker, and the lines would only be seen at the end.
+      masked = seen;
     },
     async finish() {
       watcher?.close();

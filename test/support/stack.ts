@@ -1,6 +1,5 @@
 import { Client, Connection } from '@temporalio/client';
 import { NativeConnection, Worker } from '@temporalio/worker';
-import Long from 'long';
 import { pino } from 'pino';
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -15,10 +14,10 @@ import { createTemporalStarter, isWorkflowOpen } from '../../commands/temporal.t
 import { workerEnvironment } from '../../config.ts';
 import { type Database, connect } from '../../db/client.ts';
 import { type ColumnCipher, createColumnCipher } from '../../db/encryption.ts';
-import { searchAttributeNames } from '../../domain/search-attributes.ts';
 import { createMetrics } from '../../telemetry/metrics.ts';
 import { createQueuePollers } from '../../workers/queue-pollers.ts';
 import { type TestApi, createTestApi } from './api.ts';
+import { createNamespace, registerSearchAttributes } from './temporal-namespace.ts';
 import { type TestDatabase, createTestDatabase, testTemporalAddress, testTerraform } from './services.ts';
 
 /** Everything real and in this process: database of its own, Temporal namespace of its own, workers, Terraform. */
@@ -29,16 +28,6 @@ export interface TestStack {
   readonly provisioner: ProvisionerDeps;
   readonly namespace: string;
   stop(): Promise<void>;
-}
-
-/** A namespace per stack: task queues and workflow ids of parallel test files never meet. */
-async function createNamespace(connection: Connection): Promise<string> {
-  const namespace = `test-${randomUUID().slice(0, 8)}`;
-  await connection.workflowService.registerNamespace({
-    namespace,
-    workflowExecutionRetentionPeriod: { seconds: Long.fromNumber(24 * 60 * 60) },
-  });
-  return namespace;
 }
 
 export async function startTestStack(
@@ -121,14 +110,6 @@ export async function startTestStack(
       rmSync(workRoot, { recursive: true, force: true });
     },
   };
-}
-
-async function registerSearchAttributes(connection: Connection, namespace: string): Promise<void> {
-  // 2 = Keyword. The dev server adds them to the namespace within a moment.
-  await connection.operatorService.addSearchAttributes({
-    namespace,
-    searchAttributes: Object.fromEntries(searchAttributeNames.map((name) => [name, 2])),
-  });
 }
 
 /** The HTTP API in front of a real stack; `api.temporal.reachable = false` is Temporal being down. */

@@ -18,8 +18,8 @@ export interface CliStack {
   stop(): Promise<void>;
 }
 
-export async function startCliStack(): Promise<CliStack> {
-  const { api, stop } = await startApiStack();
+export async function startCliStack(env: Readonly<Record<string, string>> = {}): Promise<CliStack> {
+  const { api, stop } = await startApiStack({ env });
   const sockets = new WebSocketServer({ noServer: true });
   const { server, port } = await new Promise<{ server: ReturnType<typeof serve>; port: number }>((ready) => {
     const started = serve(
