@@ -1,0 +1,71 @@
+import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
+import { NativeConnection, Worker } from '@temporalio/worker';
+import { randomUUID } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import type { Activities } from '../../activities/index.ts';
+import type { BuildWorkspaceInput } from '../../workflows/build-workspace.ts';
+import { createNamespace, registerSearchAttributes } from '../support/temporal-namespace.ts';
+
+export interface WorkflowRig {
+  readonly client: Client;
+  /** Replaced by each test before it starts a workflow. */
+  readonly activities: { -readonly [K in keyof Activities]: Activities[K] };
+  readonly finished: { outcome: string; error?: string }[];
+  /** Starts `buildWorkspace` on the rig's queue. */
+  startBuild(): Promise<WorkflowHandle>;
+  stop(): Promise<void>;
+}
+
+/** The real server and the real workflow code, with activities that each test states. */
+export async function startWorkflowRig(address: string): Promise<WorkflowRig> {
+  const connection = await Connection.connect({ address });
+  const namespace = await createNamespace(connection);
+  await registerSearchAttributes(connection, namespace);
+  const native = await NativeConnection.connect({ address });
+  const client = new Client({ connection, namespace });
+  const finished: { outcome: string; error?: string }[] = [];
+  const activities: WorkflowRig['activities'] = {
+    runTerraform: async () => 'succeeded',
+    finishJob: async ({ outcome, error }) => {
+      finished.push({ outcome, ...(error !== undefined && { error }) });
+      return outcome;
+    },
+    sweepPendingJobs: async () => ({ started: 0, restarted: 0, ended: 0 }),
+  };
+  const worker = await Worker.create({
+    connection: native,
+    namespace,
+    taskQueue: 'control',
+    workflowsPath: fileURLToPath(new URL('../../workflows/index.ts', import.meta.url)),
+    activities: {
+      runTerraform: (input: { jobId: string }) => activities.runTerraform(input),
+      finishJob: (input: Parameters<Activities['finishJob']>[0]) => activities.finishJob(input),
+      sweepPendingJobs: () => activities.sweepPendingJobs(),
+    },
+  });
+  const running = worker.run();
+  return {
+    client,
+    activities,
+    finished,
+    startBuild() {
+      const input: BuildWorkspaceInput = {
+        buildId: randomUUID(),
+        jobId: randomUUID(),
+        taskQueue: 'control',
+        priority: 1,
+      };
+      return client.workflow.start('buildWorkspace', {
+        taskQueue: 'control',
+        workflowId: `build/${input.buildId}`,
+        args: [input],
+      });
+    },
+    async stop() {
+      worker.shutdown();
+      await running;
+      await native.close();
+      await connection.close();
+    },
+  };
+}
