@@ -71,7 +71,7 @@ describe('the log of a run', () => {
     await log.add([line('x'.repeat(1_100)), line('🙂'.repeat(1_025))], 4_242);
     await log.flush();
     const rows = await listJobLogs(api.db, { jobId });
-    expect(rows.map(({ output }) => [...output].length)).toEqual([1_024, 76, 1_024, 1]);
+    expect(rows.map(({ output }) => Array.from(output).length)).toEqual([1_024, 76, 1_024, 1]);
     expect(new Set(rows.map(({ createdAt }) => createdAt.toISOString()))).toEqual(
       new Set(['2026-01-01T00:00:00.123Z']),
     );
