@@ -1,7 +1,8 @@
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
+import { afterAll } from 'vitest';
 import { runCli } from '../../../cli/run.ts';
 import { writeSession } from '../../../cli/session-file.ts';
 import type { Session } from '../../../cli/session-file.ts';
@@ -27,9 +28,15 @@ export interface Cli {
   interrupt(): void;
 }
 
+const made: string[] = [];
+afterAll(() => {
+  for (const directory of made.splice(0)) rmSync(directory, { recursive: true, force: true });
+});
+
 /** `berth` as a function, with a configuration directory of its own, piped output, and nothing of this process's environment. */
 export function createCli(session?: Session): Cli {
   const configDir = mkdtempSync(join(tmpdir(), 'berth-cli-'));
+  made.push(configDir);
   if (session !== undefined) writeSession(join(configDir, 'cli.json'), session);
   const interrupts = new Set<() => void>();
   const run: Cli['with'] = async ({ input, env = {}, onOutput }, ...args) => {
