@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { provisionerJobs } from '../../db/schema/provisioner-jobs.ts';
@@ -19,7 +20,7 @@ afterAll(() => stop());
 const sweep = (): Promise<{ started: number; restarted: number; ended: number }> =>
   stack.client.workflow.execute('sweepPendingJobs', {
     taskQueue: 'control',
-    workflowId: `sweep-${Date.now()}`,
+    workflowId: `sweep-${randomUUID()}`,
     args: [],
   });
 
