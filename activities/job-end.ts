@@ -28,7 +28,7 @@ export async function persist<T>(run: JobRun, write: (db: Db) => Promise<T>): Pr
  */
 export async function completeRun(
   run: JobRun,
-  end: { success: boolean; error?: string; errorCode?: string },
+  end: { success: boolean; canceled?: boolean; error?: string; errorCode?: string },
   write: (tx: Db) => Promise<void>,
 ): Promise<void> {
   const { success, ...result } = end;
@@ -70,7 +70,7 @@ export async function endFailed(run: JobRun, message: string, code?: string): Pr
 /** A user's cancel ends as `canceled`: the error that Terraform gave because of it stays in the log only. */
 export async function endCanceled(run: JobRun): Promise<JobOutcome> {
   run.log.say('info', 'The job was canceled.');
-  await completeRun(run, { success: false }, (tx) =>
+  await completeRun(run, { success: false, canceled: true }, (tx) =>
     closeBuild(tx, run.job.input.workspace_build_id, { started: true, canceled: true }),
   );
   return 'canceled';

@@ -76,10 +76,16 @@ export async function runBuild(run: JobRun): Promise<void> {
     const accepted = await prepareBuildEnvironment(run, found, { parameters });
     return apply(run, found, { directory, env: accepted, input, name: 'apply-accepted' });
   });
-  const bytes = applied?.bytes ?? input?.bytes;
-  const provisioned = build.transition === 'delete' ? nothing : convert(run, found, bytes);
-  for (const warning of provisioned.warnings) log.say('warn', warning);
-  await complete(run, found, applied, provisioned, build.transition === 'delete' ? [] : await readModules(directory));
+  try {
+    const deleting = build.transition === 'delete';
+    const provisioned = deleting ? nothing : convert(run, found, applied?.bytes ?? input?.bytes);
+    for (const warning of provisioned.warnings) log.say('warn', warning);
+    await complete(run, found, applied, provisioned, deleting ? [] : await readModules(directory));
+  } catch (err) {
+    // The infrastructure exists whatever is wrong with its description: the state is kept (spec/02 §1.11).
+    if (applied !== undefined) await persist(run, (db) => storeState(run, db, build.id, applied));
+    throw err;
+  }
 }
 
 const isRefusedParameter = (err: unknown): boolean =>
@@ -158,7 +164,7 @@ function convert(run: JobRun, found: BuildRun, bytes: Buffer | undefined): Provi
   });
 }
 
-/** completeWorkspaceBuildJob of spec/02 §1.10: all or nothing, fenced. When it throws, the state is kept all the same. */
+/** completeWorkspaceBuildJob of spec/02 §1.10: all or nothing, fenced. */
 async function complete(
   run: JobRun,
   found: BuildRun,
@@ -174,19 +180,13 @@ async function complete(
     applied === undefined
       ? undefined
       : await encodeState(deps.cipher, { buildId: build.id, bytes: applied.bytes, ...applied.version });
-  try {
-    await completeRun(run, { success: true }, async (tx) => {
-      if (state !== undefined)
-        await setBuildState(tx, { buildId: build.id, jobId: job.id, attempt: job.attempt, state });
-      await insertProvisionedResources(tx, deps.cipher, target, provisioned);
-      await insertModules(tx, target, modules);
-      await finishBuildRow(tx, build.id, await buildOutcome(tx, found, provisioned));
-      await (build.transition === 'delete' ? markWorkspaceDeleted : markWorkspaceBuilt)(tx, workspace.id);
-    });
-  } catch (err) {
-    if (applied !== undefined) await persist(run, (db) => storeState(run, db, build.id, applied));
-    throw err;
-  }
+  await completeRun(run, { success: true }, async (tx) => {
+    if (state !== undefined) await setBuildState(tx, { buildId: build.id, jobId: job.id, attempt: job.attempt, state });
+    await insertProvisionedResources(tx, deps.cipher, target, provisioned);
+    await insertModules(tx, target, modules);
+    await finishBuildRow(tx, build.id, await buildOutcome(tx, found, provisioned));
+    await (build.transition === 'delete' ? markWorkspaceDeleted : markWorkspaceBuilt)(tx, workspace.id);
+  });
 }
 
 async function buildOutcome(tx: Db, found: BuildRun, provisioned: ProvisionedResources) {

@@ -1,12 +1,12 @@
-import { CancelledFailure, Context, ApplicationFailure } from '@temporalio/activity';
+import { ApplicationFailure, CancelledFailure } from '@temporalio/activity';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError } from '../domain/errors.ts';
-import { lease } from '../domain/jobs.ts';
 import type { JobOutcome } from '../workflows/run-job.ts';
 import { isDatabaseAway, transaction } from '../db/client.ts';
 import { findJob, releaseLease, takeJob, upsertTimings } from '../db/queries/provisioner-jobs.ts';
 import { createRedactor } from '../terraform/secrets.ts';
+import { createDeliveries, withHeartbeats, workerStopped } from './deliveries.ts';
 import type { ProvisionerDeps } from './deps.ts';
 import { type StopReason, startJobLease } from './job-lease.ts';
 import { createJobLog } from './job-log.ts';
@@ -22,33 +22,30 @@ import { runImport } from './run-import.ts';
  * The one remote activity of every job: takes it, runs Terraform, completes it. Every write is fenced by the attempt number,
  * so a run that lost its lease changes nothing any more. Source: design §1, spec/02 §1.9, §5.8.
  */
-export const createTerraformActivities = (deps: ProvisionerDeps) => ({
-  async runTerraform({ jobId }: { jobId: string }): Promise<JobOutcome> {
-    const release = await waitForSlot(deps);
+export function createTerraformActivities(deps: ProvisionerDeps) {
+  const deliver = createDeliveries(async (jobId, stop) => {
+    const release = await waitForSlot(deps, stop);
     try {
-      return await takeAndRun(deps, jobId);
+      return await takeAndRun(deps, jobId, stop);
     } finally {
       release();
     }
-  },
-});
-
-const workerStopped = () => ApplicationFailure.nonRetryable('the worker is stopping', 'WORKER_STOPPED');
+  });
+  return { runTerraform: ({ jobId }: { jobId: string }): Promise<JobOutcome> => deliver(jobId) };
+}
 
 /** Until a slot is free the job stays `pending`; the heartbeats say that it is in good hands. */
-async function waitForSlot(deps: ProvisionerDeps): Promise<() => void> {
-  const { heartbeat, cancellationSignal } = Context.current();
-  const beat = setInterval(() => heartbeat(), lease.heartbeatEveryMs);
+async function waitForSlot(deps: ProvisionerDeps, stop: AbortSignal): Promise<() => void> {
   try {
-    return await deps.slots.acquire(cancellationSignal);
+    return await withHeartbeats(deps.slots.acquire(stop));
   } catch (err) {
-    throw err instanceof CancelledFailure && err.message === 'WORKER_SHUTDOWN' ? workerStopped() : err;
-  } finally {
-    clearInterval(beat);
+    if (!stop.aborted) throw err;
+    // The row of a job that was never taken is the workflow's to end.
+    throw stop.reason === 'canceled' ? new CancelledFailure('CANCELLED') : workerStopped();
   }
 }
 
-async function takeAndRun(deps: ProvisionerDeps, jobId: string): Promise<JobOutcome> {
+async function takeAndRun(deps: ProvisionerDeps, jobId: string, told: AbortSignal): Promise<JobOutcome> {
   const job = await transaction(deps.db, (tx) => takeJob(tx, { jobId, hostId: deps.hostId, workerId: deps.workerId }));
   if (job === undefined) return outcomeWithoutRun(deps, jobId);
   const stop = new AbortController();
@@ -68,13 +65,20 @@ async function takeAndRun(deps: ProvisionerDeps, jobId: string): Promise<JobOutc
   };
   if (job.canceledAt !== null) halt('canceled');
   const jobLease = startJobLease({ db: deps.db, jobId, attempt, onStop: halt });
-  listenForCancel(deps, jobId, halt);
+  const obey = () => {
+    halt(told.reason as StopReason);
+    // An operator may have canceled in the Temporal UI, where no row was written.
+    if (told.reason === 'canceled') void requestCancel(deps.db, jobId).catch(() => undefined);
+  };
+  told.addEventListener('abort', obey, { once: true });
+  if (told.aborted) obey();
   try {
     const outcome = await perform(run);
     // Only a finished job's directory may go: a run that was cut off leaves its newest state there (salvageState).
     await rm(run.directory, { recursive: true, force: true }).catch(() => undefined);
     return outcome;
   } finally {
+    told.removeEventListener('abort', obey);
     jobLease.stop();
     await upsertTimings(deps.db, jobId, run.timings).catch((err: unknown) =>
       deps.logger.warn({ err, job_id: jobId }, 'timings were not stored'),
@@ -88,20 +92,6 @@ async function outcomeWithoutRun(deps: ProvisionerDeps, jobId: string): Promise<
   if (job === undefined) throw ApplicationFailure.nonRetryable(`job ${jobId} does not exist`, 'NOT_FOUND');
   if (job.status === 'succeeded' || job.status === 'failed' || job.status === 'canceled') return job.status;
   throw ApplicationFailure.nonRetryable('another host holds the lease of this job', 'LEASE_HELD');
-}
-
-/** The row is the command; Temporal's cancel is only the fast way (spec/02 §1.7). */
-function listenForCancel(deps: ProvisionerDeps, jobId: string, halt: (reason: StopReason) => void): void {
-  Context.current().cancelled.catch((err: unknown) => {
-    if (!(err instanceof CancelledFailure)) return;
-    if (err.message === 'WORKER_SHUTDOWN') return halt('worker-stopped');
-    if (err.message !== 'CANCELLED') return halt('fenced');
-    // An operator may have canceled in the Temporal UI, where no row was written.
-    void requestCancel(deps.db, jobId).then(
-      () => halt('canceled'),
-      () => halt('canceled'),
-    );
-  });
 }
 
 async function perform(run: JobRun): Promise<JobOutcome> {

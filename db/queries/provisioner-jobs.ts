@@ -114,7 +114,7 @@ const mine = (jobId: string, attempt: number) =>
 /** Completes the attempt's job. false = fenced, nothing was written. */
 export async function completeJob(
   tx: Db,
-  input: { jobId: string; attempt: number; error?: string; errorCode?: string },
+  input: { jobId: string; attempt: number; canceled?: boolean; error?: string; errorCode?: string },
 ): Promise<boolean> {
   const rows = await tx
     .update(provisionerJobs)
@@ -124,6 +124,7 @@ export async function completeJob(
       error: input.error === undefined || input.error === '' ? null : input.error,
       errorCode: input.errorCode ?? null,
       leaseUntil: null,
+      ...(input.canceled === true && { canceledAt: sql`coalesce(canceled_at, now())` }),
     })
     .where(mine(input.jobId, input.attempt))
     .returning({ id: provisionerJobs.id });
@@ -195,7 +196,11 @@ export async function lockJob(tx: Db, jobId: string) {
 export async function markCanceled(tx: Db, jobId: string, pending: boolean): Promise<void> {
   await tx
     .update(provisionerJobs)
-    .set({ canceledAt: sql`now()`, updatedAt: sql`now()`, ...(pending && { completedAt: sql`now()` }) })
+    .set({
+      canceledAt: sql`coalesce(canceled_at, now())`,
+      updatedAt: sql`now()`,
+      ...(pending && { completedAt: sql`now()` }),
+    })
     .where(and(eq(provisionerJobs.id, jobId), isNull(provisionerJobs.completedAt)));
 }
 
