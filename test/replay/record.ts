@@ -52,7 +52,9 @@ for (const [name, arrange] of Object.entries(cases)) {
   const path = join(dirname(fileURLToPath(import.meta.url)), 'histories', 'buildWorkspace', `${name}.json`);
   mkdirSync(dirname(path), { recursive: true });
   const show = ['workflow', 'show', '--workflow-id', handle.workflowId, '--output', 'json', '--address', address];
-  writeFileSync(path, execFileSync(cli, [...show, '--namespace', rig.client.options.namespace]));
+  const history = execFileSync(cli, [...show, '--namespace', rig.client.options.namespace]).toString();
+  // Stack traces name this clone's place.
+  writeFileSync(path, history.replaceAll(process.cwd(), '/berth'));
   console.log(path);
 }
 await rig.stop();
