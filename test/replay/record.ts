@@ -1,55 +1,75 @@
 import { ApplicationFailure, Context } from '@temporalio/activity';
+import type { WorkflowHandle } from '@temporalio/client';
 import { execFileSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { loadConfig } from '../../config.ts';
+import type { JobOutcome } from '../../workflows/run-job.ts';
 import { type WorkflowRig, startWorkflowRig } from '../workflows/support.ts';
 
 /**
- * Records histories for test/replay: `TEMPORAL_ADDRESS=… TEMPORAL_CLI_PATH=… npx tsx test/replay/record.ts`. Only for new behaviour: a change that
- * breaks a recorded history needs a patch in the workflow, not a new recording.
+ * Records histories for test/replay: `TEMPORAL_ADDRESS=… TEMPORAL_CLI_PATH=… npx tsx test/replay/record.ts <workflow>/<case> …`.
+ * Only for new behaviour: a change that breaks a recorded history needs a patch in the workflow, not a new recording.
  */
-const failure = (type: string) => ApplicationFailure.nonRetryable(type, type);
-const cases: Readonly<Record<string, (rig: WorkflowRig) => Promise<void>>> = {
-  async succeeded(rig) {
-    rig.activities.runTerraform = async () => 'succeeded';
+interface Case {
+  /** Body of each run of Terraform, by its number from 1; default: it succeeds. */
+  readonly run?: (run: number) => Promise<JobOutcome>;
+  /** Default: a build. */
+  readonly start?: (rig: WorkflowRig) => Promise<WorkflowHandle>;
+  readonly cancel?: true;
+}
+const fail = (type: string) => Promise.reject(ApplicationFailure.nonRetryable(type, type));
+/** Ends when the server cancels the activity, or has given it up because it does not heartbeat. */
+const untilCanceled = async (options: { heartbeats: boolean }): Promise<JobOutcome> => {
+  const beat = setInterval(() => options.heartbeats && Context.current().heartbeat(), 200);
+  await Context.current().cancelled.catch(() => undefined);
+  clearInterval(beat);
+  return 'canceled';
+};
+const start = (workflow: string, id: string, input: object[]) => (rig: WorkflowRig) =>
+  rig.client.workflow.start(workflow, { taskQueue: 'control', workflowId: id, args: input });
+const job = { jobId: randomUUID(), taskQueue: 'control', priority: 2 };
+
+const cases: Readonly<Record<string, Case>> = {
+  'buildWorkspace/succeeded': {},
+  'buildWorkspace/lease-held-then-succeeded': {
+    run: async (run) => (run === 1 ? fail('UNAVAILABLE') : run === 2 ? fail('WORKER_STOPPED') : 'succeeded'),
   },
-  async 'lease-held-then-succeeded'(rig) {
-    let tries = 0;
-    rig.activities.runTerraform = async () => {
-      tries += 1;
-      if (tries === 1) throw failure('UNAVAILABLE');
-      if (tries === 2) throw failure('WORKER_STOPPED');
-      return 'succeeded';
-    };
+  'buildWorkspace/canceled-while-running': { run: () => untilCanceled({ heartbeats: true }), cancel: true },
+  'buildWorkspace/canceled-while-pending': {
+    start: (rig) => rig.startBuild({ taskQueue: 'nobody-polls-this' }),
+    cancel: true,
   },
-  async 'canceled-while-running'(rig) {
-    rig.activities.runTerraform = async () => {
-      const beat = setInterval(() => Context.current().heartbeat(), 200);
-      await Context.current().cancelled.catch(() => undefined);
-      clearInterval(beat);
-      return 'canceled';
-    };
+  'buildWorkspace/ended-by-the-workflow': { run: () => fail('NOT_FOUND') },
+  'buildWorkspace/continued-after-a-lost-worker': {
+    run: async (run) => (run === 1 ? untilCanceled({ heartbeats: false }) : 'succeeded'),
   },
-  async 'ended-by-the-workflow'(rig) {
-    rig.activities.runTerraform = async () => {
-      throw failure('NOT_FOUND');
-    };
+  'importTemplateVersion/succeeded': {
+    start: start('importTemplateVersion', `import/${randomUUID()}`, [{ ...job, templateVersionId: randomUUID() }]),
   },
+  'dryRunTemplateVersion/failed': {
+    run: async () => 'failed',
+    start: start('dryRunTemplateVersion', `dryrun/${randomUUID()}`, [job]),
+  },
+  'sweepPendingJobs/nothing-to-do': { start: start('sweepPendingJobs', `sweep-${randomUUID()}`, []) },
 };
 
 const { TEMPORAL_ADDRESS: address = '127.0.0.1:7233', TEMPORAL_CLI_PATH: cli = 'temporal' } = loadConfig();
 const rig = await startWorkflowRig(address);
-for (const [name, arrange] of Object.entries(cases)) {
-  await arrange(rig);
-  const handle = await rig.startBuild();
-  if (name.startsWith('canceled')) {
+for (const name of process.argv.slice(2)) {
+  const found = cases[name];
+  if (found === undefined) throw new Error(`no such case: ${name}. There are: ${Object.keys(cases).join(', ')}`);
+  let runs = 0;
+  rig.activities.runTerraform = () => (found.run ?? (async () => 'succeeded' as const))((runs += 1));
+  const handle = await (found.start ?? ((of) => of.startBuild()))(rig);
+  if (found.cancel) {
     await new Promise((done) => setTimeout(done, 1_000));
     await handle.cancel();
   }
   await handle.result();
-  const path = join(dirname(fileURLToPath(import.meta.url)), 'histories', 'buildWorkspace', `${name}.json`);
+  const path = join(dirname(fileURLToPath(import.meta.url)), 'histories', `${name}.json`);
   mkdirSync(dirname(path), { recursive: true });
   const show = ['workflow', 'show', '--workflow-id', handle.workflowId, '--output', 'json', '--address', address];
   const history = execFileSync(cli, [...show, '--namespace', rig.client.options.namespace]).toString();

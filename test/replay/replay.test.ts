@@ -11,7 +11,7 @@ const cases = readdirSync(histories).flatMap((workflow) =>
 );
 
 test('there are recorded histories to replay', () => {
-  expect(cases.length).toBeGreaterThanOrEqual(4);
+  expect(cases.length).toBeGreaterThanOrEqual(9);
 });
 
 test.each(cases)('$workflow replays $file as it was recorded', { timeout: 60_000 }, async ({ workflow, file }) => {

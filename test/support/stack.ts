@@ -31,11 +31,18 @@ export interface TestStack {
 }
 
 export async function startTestStack(
-  options: { slots?: number; url?: string; cipher?: ColumnCipher; provisioner?: boolean } = {},
+  options: {
+    slots?: number;
+    url?: string;
+    cipher?: ColumnCipher;
+    provisioner?: boolean;
+    control?: boolean;
+    temporalAddress?: string;
+  } = {},
 ): Promise<TestStack> {
   const testDatabase = options.url === undefined ? await createTestDatabase() : undefined;
   const database = connect(options.url ?? testDatabase!.url, { max: 10, applicationName: 'berth-test' });
-  const address = testTemporalAddress();
+  const address = options.temporalAddress ?? testTemporalAddress();
   const connection = await Connection.connect({ address });
   const namespace = await createNamespace(connection);
   await registerSearchAttributes(connection, namespace);
@@ -68,20 +75,24 @@ export async function startTestStack(
     externalAuthIds: [],
     maxTokenLifetimeMs: 24 * 3_600_000,
   };
-  const control = await Worker.create({
-    connection: native,
-    namespace,
-    taskQueue: 'control',
-    workflowsPath: fileURLToPath(new URL('../../workflows/index.ts', import.meta.url)),
-    activities: createControlActivities({
-      db: database.db,
-      logger,
-      temporal,
-      isWorkflowOpen: (workflowId) => isWorkflowOpen(client, workflowId),
-      pendingJobTimeoutMs: 0,
-    }),
-  });
-  const running = control.run();
+  // Fault tests run their workers as processes of their own.
+  const control =
+    options.control === false
+      ? undefined
+      : await Worker.create({
+          connection: native,
+          namespace,
+          taskQueue: 'control',
+          workflowsPath: fileURLToPath(new URL('../../workflows/index.ts', import.meta.url)),
+          activities: createControlActivities({
+            db: database.db,
+            logger,
+            temporal,
+            isWorkflowOpen: (workflowId) => isWorkflowOpen(client, workflowId),
+            pendingJobTimeoutMs: 0,
+          }),
+        });
+  const running = control?.run();
   const pollers = createQueuePollers({
     db: database.db,
     connection: native,
@@ -91,7 +102,6 @@ export async function startTestStack(
     logger,
     activities: createProvisionerActivities(provisioner),
   });
-  // Fault tests run their provisioners as processes of their own.
   if (options.provisioner !== false) await pollers.refresh();
   return {
     database,
@@ -101,7 +111,7 @@ export async function startTestStack(
     commands: { db: database.db, temporal, logger, metrics, cipher, now: () => new Date() },
     async stop() {
       pollers.stop();
-      control.shutdown();
+      control?.shutdown();
       await Promise.allSettled([running, pollers.done]);
       await native.close();
       await connection.close();
@@ -117,6 +127,8 @@ export async function startApiStack(
   options: {
     slots?: number;
     provisioner?: boolean;
+    control?: boolean;
+    temporalAddress?: string;
     env?: Readonly<Record<string, string>>;
     database?: TestDatabase;
   } = {},

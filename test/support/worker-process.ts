@@ -9,6 +9,8 @@ import { testTemporalAddress, testTerraform } from './services.ts';
 export interface WorkerHost {
   /** Starts `workers/<name>.ts` on this host and waits until it says that it runs. */
   start(name: 'provisioner' | 'control'): Promise<WorkerProcess>;
+  /** Starts `api/server.ts` on a free port. */
+  startApi(): Promise<WorkerProcess & { readonly url: string }>;
   remove(): void;
 }
 
@@ -31,34 +33,45 @@ export function createWorkerHost(stack: { url: string; namespace: string; encryp
     BERTH_DATA_DIR: join(root, 'data'),
     BERTH_WORK_ROOT: join(root, 'work'),
     CODER_EXTERNAL_TOKEN_ENCRYPTION_KEYS: stack.encryptionKey,
+    CODER_HTTP_ADDRESS: '127.0.0.1:0',
+    CODER_PROMETHEUS_ENABLE: 'false',
+    CODER_API_RATE_LIMIT: '-1',
   };
   const running = new Set<ChildProcess>();
-  return {
-    async start(name) {
-      const entry = fileURLToPath(new URL(`../../workers/${name}.ts`, import.meta.url));
-      const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), entry], {
-        env,
-        stdio: ['ignore', 'pipe', 'pipe'],
-      });
-      running.add(child);
-      const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-      let output = '';
-      await new Promise<void>((resolve, reject) => {
-        const read = (chunk: Buffer) => {
-          output += chunk.toString();
-          if (output.includes(`${name} worker runs`)) resolve();
-        };
-        child.stdout.on('data', read);
-        child.stderr.on('data', read);
-        child.once('exit', (code) => reject(new Error(`${name} worker ended with ${code}: ${output.slice(-2_000)}`)));
-      });
-      return {
-        async end(signal) {
-          child.kill(signal);
-          await ended;
-          running.delete(child);
-        },
+  /** Runs a process entry until it logs what `ready` matches; answers the match. */
+  async function launch(path: string, ready: RegExp): Promise<{ worker: WorkerProcess; match: RegExpExecArray }> {
+    const entry = fileURLToPath(new URL(`../../${path}`, import.meta.url));
+    const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), entry], {
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    running.add(child);
+    const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    let output = '';
+    const match = await new Promise<RegExpExecArray>((resolve, reject) => {
+      const read = (chunk: Buffer) => {
+        output += chunk.toString();
+        const found = ready.exec(output);
+        if (found !== null) resolve(found);
       };
+      child.stdout.on('data', read);
+      child.stderr.on('data', read);
+      child.once('exit', (code) => reject(new Error(`${path} ended with ${code}: ${output.slice(-2_000)}`)));
+    });
+    const worker: WorkerProcess = {
+      async end(signal) {
+        child.kill(signal);
+        await ended;
+        running.delete(child);
+      },
+    };
+    return { worker, match };
+  }
+  return {
+    start: async (name) => (await launch(`workers/${name}.ts`, new RegExp(`${name} worker runs`))).worker,
+    async startApi() {
+      const { worker, match } = await launch('api/server.ts', /"address":"(127\.0\.0\.1:\d+)"[^\n]*API is listening/);
+      return { ...worker, url: `http://${match[1]}` };
     },
     remove() {
       for (const child of running) child.kill('SIGKILL');

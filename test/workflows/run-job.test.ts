@@ -40,18 +40,21 @@ test('a build costs at most 17 events, whose payloads are ids and short names', 
   expect(Buffer.from(scheduled?.input?.payloads?.[0]?.data ?? []).toString()).toMatch(/^\{"jobId":"[0-9a-f-]{36}"\}$/);
 });
 
-test.each(['LEASE_HELD', 'WORKER_STOPPED', 'UNAVAILABLE'])('after %s the run is taken up again', async (type) => {
-  let tries = 0;
-  rig.activities.runTerraform = async () => {
-    tries += 1;
-    if (tries === 1) throw failure(type);
-    return 'succeeded';
-  };
-  const handle = await rig.startBuild();
-  expect(await handle.result()).toBe('succeeded');
-  expect(tries).toBe(2);
-  expect(rig.finished).toEqual([]);
-});
+test.each(['LEASE_HELD', 'WORKER_STOPPED', 'WorkerShutdown', 'UNAVAILABLE'])(
+  'after %s the run is taken up again',
+  async (type) => {
+    let tries = 0;
+    rig.activities.runTerraform = async () => {
+      tries += 1;
+      if (tries === 1) throw failure(type);
+      return 'succeeded';
+    };
+    const handle = await rig.startBuild();
+    expect(await handle.result()).toBe('succeeded');
+    expect(tries).toBe(2);
+    expect(rig.finished).toEqual([]);
+  },
+);
 
 test('a final failure of the activity ends the job with its reason', async () => {
   rig.activities.runTerraform = async () => {

@@ -11,8 +11,8 @@ export interface WorkflowRig {
   /** Replaced by each test before it starts a workflow. */
   readonly activities: { -readonly [K in keyof Activities]: Activities[K] };
   readonly finished: { outcome: string; error?: string }[];
-  /** Starts `buildWorkspace` on the rig's queue. */
-  startBuild(): Promise<WorkflowHandle>;
+  /** Starts `buildWorkspace`; its run goes to the rig's own queue unless another is named. */
+  startBuild(options?: { taskQueue?: string }): Promise<WorkflowHandle>;
   stop(): Promise<void>;
 }
 
@@ -48,11 +48,11 @@ export async function startWorkflowRig(address: string): Promise<WorkflowRig> {
     client,
     activities,
     finished,
-    startBuild() {
+    startBuild({ taskQueue = 'control' } = {}) {
       const input: BuildWorkspaceInput = {
         buildId: randomUUID(),
         jobId: randomUUID(),
-        taskQueue: 'control',
+        taskQueue,
         priority: 1,
       };
       return client.workflow.start('buildWorkspace', {
