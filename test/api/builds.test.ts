@@ -323,6 +323,21 @@ describe('the parameters of a build', () => {
     expect((await request({ transition: 'stop' })).body.template_version_preset_id).toBe(preset);
   });
 
+  test('stay as they are when an update changes a default; a new workspace gets the new one', async () => {
+    const changing = await templateWith(api, [{ name: 'kind', defaultValue: 'old' }]);
+    const mine = await create(changing);
+    await endBuild(api.db, mine.latest_build.id);
+    const next = await createImportedVersion(api, { body: { template_id: changing.id } });
+    await insertParameters(api.db, next, [
+      { name: 'kind', defaultValue: 'new' },
+      { name: 'added', defaultValue: 'a' },
+    ]);
+    const updated = await request({ transition: 'start', template_version_id: next }, { id: mine.id });
+    expect(await parametersOf(updated.body.id)).toEqual({ kind: 'old', added: 'a' });
+    await api.db.update(templates).set({ activeVersionId: next }).where(eq(templates.id, changing.id));
+    expect(await parametersOf((await create(changing)).latest_build.id)).toEqual({ kind: 'new', added: 'a' });
+  });
+
   test('that an update made required or invalid stop a start, never a stop or delete', async () => {
     const changing = await templateWith(api, [{ name: 'kind', defaultValue: 'a' }]);
     const mine = await create(changing);
