@@ -2,7 +2,7 @@ import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { encodeState, setBuildState } from '../db/queries/workspace-build-states.ts';
 import { findLeftover, interruptLeftover, killLeftover } from '../terraform/leftover.ts';
-import { parseState } from '../terraform/state.ts';
+import { isNewerState, parseState } from '../terraform/state.ts';
 import { type JobRun, RunStopped, stopReason } from './job-run.ts';
 
 const lookEveryMs = 200;
@@ -44,25 +44,30 @@ export async function hasLeftover(run: JobRun): Promise<boolean> {
   return false;
 }
 
+/** The newest state that Terraform left in a directory; `errored.tfstate` is there when it could not write the usual file. */
+export async function readNewestState(
+  directory: string,
+): Promise<{ bytes: Buffer; serial: number; lineage: string } | undefined> {
+  let newest: { bytes: Buffer; serial: number; lineage: string } | undefined;
+  for (const name of ['terraform.tfstate', 'errored.tfstate']) {
+    const bytes = await readFile(join(directory, name)).catch(() => undefined);
+    const parsed = bytes === undefined ? null : parseState(bytes);
+    if (bytes === undefined || parsed === null || (newest !== undefined && !isNewerState(newest, parsed))) continue;
+    newest = { bytes, serial: parsed.serial, lineage: parsed.lineage };
+  }
+  return newest;
+}
+
 /**
  * Stores the state that an attempt on this host wrote but could not persist any more (worker killed, database away). The
  * query refuses it when it is older than what is stored.
  */
 export async function salvageState(run: JobRun): Promise<void> {
   const buildId = run.job.input.workspace_build_id;
-  if (buildId === undefined) return;
-  for (const name of ['terraform.tfstate', 'errored.tfstate']) {
-    const bytes = await readFile(join(sourceDirectory(run), name)).catch(() => undefined);
-    const parsed = bytes === undefined ? null : parseState(bytes);
-    if (bytes === undefined || parsed === null) continue;
-    const state = await encodeState(run.deps.cipher, {
-      buildId,
-      bytes,
-      serial: parsed.serial,
-      lineage: parsed.lineage,
-    });
-    await setBuildState(run.deps.db, { buildId, jobId: run.job.id, attempt: run.job.attempt, state });
-  }
+  const newest = buildId === undefined ? undefined : await readNewestState(sourceDirectory(run));
+  if (buildId === undefined || newest === undefined) return;
+  const state = await encodeState(run.deps.cipher, { buildId, ...newest });
+  await setBuildState(run.deps.db, { buildId, jobId: run.job.id, attempt: run.job.attempt, state });
 }
 
 /** Where the template lies and Terraform runs. */

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { createProvisionerActivities } from '../activities/index.ts';
 import { createSlots } from '../activities/slots.ts';
+import { sweepWorkRoot } from '../activities/work-root.ts';
 import { nativeConnectionOptions } from '../commands/temporal.ts';
 import { loadConfig, workerEnvironment } from '../config.ts';
 import { connect } from '../db/client.ts';
@@ -23,6 +24,7 @@ const config = loadConfig();
 const logger = createLogger({ level: config.BERTH_LOG_LEVEL, component: 'provisioner-worker' });
 const daemonHeartbeatMs = 30_000;
 const queuesRereadMs = 30_000;
+const workRootSweepMs = 10 * 60_000;
 
 function parseTags(text: string): Record<string, string> {
   const pairs = text.split(',').filter((pair) => pair.includes('='));
@@ -52,6 +54,12 @@ await runProcess(logger, async () => {
   );
   const metrics = createMetrics({ version });
   const slots = createSlots(config.CODER_PROVISIONER_DAEMONS);
+  const cipher = createColumnCipher(keys);
+  const workRoot = config.BERTH_WORK_ROOT;
+  const cleanUp = () =>
+    sweepWorkRoot({ db, cipher, logger, workRoot }).catch((err: unknown) =>
+      logger.warn({ err }, 'work root not swept'),
+    );
   const pollers = createQueuePollers({
     db,
     connection,
@@ -61,7 +69,7 @@ await runProcess(logger, async () => {
     logger,
     activities: createProvisionerActivities({
       db,
-      cipher: createColumnCipher(keys),
+      cipher,
       logger,
       metrics,
       slots,
@@ -72,8 +80,8 @@ await runProcess(logger, async () => {
         workerEnvironment: workerEnvironment(),
       },
       accessUrl: config.CODER_ACCESS_URL,
-      workRoot: config.BERTH_WORK_ROOT,
-      hostId: readHostId(config.BERTH_WORK_ROOT),
+      workRoot,
+      hostId: readHostId(workRoot),
       workerId,
       forceCancelMs: config.CODER_PROVISIONER_FORCE_CANCEL_INTERVAL,
       externalAuthIds: config.CODER_EXTERNAL_AUTH_IDS,
@@ -86,10 +94,15 @@ await runProcess(logger, async () => {
       logger.warn({ err }, 'heartbeat not written'),
     );
   };
+  await cleanUp();
   await pollers.refresh();
   await beat();
   const refresh = () => pollers.refresh().then(beat, (err: unknown) => logger.warn({ err }, 'queues not re-read'));
-  const timers = [setInterval(() => void beat(), daemonHeartbeatMs), setInterval(() => void refresh(), queuesRereadMs)];
+  const timers = [
+    setInterval(() => void beat(), daemonHeartbeatMs),
+    setInterval(() => void refresh(), queuesRereadMs),
+    setInterval(() => void cleanUp(), workRootSweepMs),
+  ];
   const closeMetrics = await serveWorkerMetrics({
     address: config.BERTH_METRICS_ADDRESS,
     registry: metrics.registry,

@@ -61,6 +61,28 @@ export async function setBuildState(
   return rows.length > 0;
 }
 
+/**
+ * Stores a state that was found after its build was over. Refused (false) when another build began since, when the stored one
+ * is of another lineage, not older, or was given by an operator after the build.
+ */
+export async function setLateState(db: Db, input: { buildId: string; state: EncodedState }): Promise<boolean> {
+  const { state } = input;
+  const rows = await db.execute(sql`
+    insert into workspace_build_states (workspace_build_id, state, state_key_id, encoding, serial, lineage, updated_at)
+    select b.id, ${state.state}::bytea, ${state.stateKeyId}, ${state.encoding}, ${state.serial}, ${state.lineage}, now()
+    from workspace_builds b
+    join provisioner_jobs j on j.id = b.job_id
+    left join workspace_build_states s on s.workspace_build_id = b.id
+    where b.id = ${input.buildId} and b.is_latest and not b.active and j.completed_at is not null
+      and (s.workspace_build_id is null or s.updated_at <= j.completed_at)
+    on conflict (workspace_build_id) do update
+    set state = excluded.state, state_key_id = excluded.state_key_id, encoding = excluded.encoding,
+      serial = excluded.serial, lineage = excluded.lineage, updated_at = excluded.updated_at
+    where workspace_build_states.lineage in ('', excluded.lineage) and workspace_build_states.serial < excluded.serial
+    returning workspace_build_id`);
+  return rows.length > 0;
+}
+
 /** An operator's state (request body or PUT): replaces whatever the build has. */
 export async function replaceBuildState(tx: Db, buildId: string, state: EncodedState): Promise<void> {
   await tx
