@@ -39,9 +39,8 @@ const attemptOf = async (jobId: string): Promise<number> => {
 };
 
 test('what was committed without a workflow is started by the schedule, and ends although the control worker dies', async () => {
-  const first = await host.start('control');
-  const provisioner = await host.start('provisioner');
-  template = await ledger.template(api, 'slow', 3);
+  const [first, provisioner] = await Promise.all([host.start('control'), host.start('provisioner')]);
+  template = await ledger.template(api, 'slow', { variables: { seconds: '3' } });
   // As if the process had died between commit and start.
   api.temporal.reachable = false;
   const workspace = await createWorkspace(api, { name: 'forgotten', template_id: template.id });
@@ -58,8 +57,7 @@ test('what was committed without a workflow is started by the schedule, and ends
 
   const second = await host.start('control');
   await waitFor('the end of the workflow', async () => (await described()).status.name === 'COMPLETED');
-  await second.end('SIGTERM');
-  await provisioner.end('SIGTERM');
+  await Promise.all([second.end('SIGTERM'), provisioner.end('SIGTERM')]);
 });
 
 test('a build whose workflow an operator ended before it was taken runs all the same', async () => {
@@ -76,6 +74,5 @@ test('a build whose workflow an operator ended before it was taken runs all the 
   expect((await buildOver(api, id)).status).toBe('running');
   expect(await attemptOf(job.id)).toBe(1);
   expect((await build(api, workspace.id, { transition: 'delete' })).status).toBe('deleted');
-  await provisioner.end('SIGTERM');
-  await control.end('SIGTERM');
+  await Promise.all([provisioner.end('SIGTERM'), control.end('SIGTERM')]);
 });
