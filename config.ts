@@ -1,6 +1,7 @@
 import { availableParallelism, homedir, hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
+import { type LeaseTimes, defaultLease, leaseFaults } from './domain/lease.ts';
 
 /**
  * The only reader of `process.env`. Settings that the reference product has keep their `CODER_*` names;
@@ -86,6 +87,30 @@ const environment = z.object({
   CODER_PROVISIONER_DAEMONS: integer(availableParallelism(), 1),
   CODER_PROVISIONERD_TAGS: z.string().default(''),
   CODER_PROVISIONER_FORCE_CANCEL_INTERVAL: duration('10m'),
+  /** A build, import or dry run that takes longer is stopped and fails (spec/04 §11). */
+  CODER_BUILD_TIMEOUT: duration('24h').refine(
+    (ms) => ms > 0 && ms <= 7 * 24 * 3_600_000,
+    'must be between 1ms and 168h',
+  ),
+  /** The lease of a job (domain/lease.ts); the same on all provisioners of a deployment. */
+  BERTH_LEASE_RENEWAL: duration(`${defaultLease.renewEveryMs}ms`),
+  BERTH_LEASE_DURATION: duration(`${defaultLease.durationMs}ms`),
+  BERTH_LEASE_KILL_GRACE: duration(`${defaultLease.killGraceMs}ms`),
+  BERTH_LEASE_TAKE_OVER: duration(`${defaultLease.takeOverAfterMs}ms`),
+  /** Bytes that must be free on the work root's disk: no job begins below, and a running Terraform is asked to stop. */
+  BERTH_MIN_FREE_DISK: integer(100 * 1024 * 1024),
+  /** Processes at once of one Terraform and all that it starts; 0 = any number. */
+  BERTH_TERRAFORM_MAX_PROCESSES: integer(2_000),
+  BERTH_TERRAFORM_MAX_OPEN_FILES: integer(16_384, 64),
+  /** Variables of the worker's environment that templates may see besides the usual ones; `PREFIX_*` and `*` are allowed. */
+  BERTH_TERRAFORM_ENV: list,
+  /** A delegated cgroup (v2) directory without processes of its own: each Terraform gets a child of it. */
+  BERTH_CGROUP_ROOT: z
+    .string()
+    .regex(/^\/[^'"\n]*$/, 'must be an absolute path')
+    .optional(),
+  /** Memory of one Terraform and all that it starts, in bytes; needs BERTH_CGROUP_ROOT. 0 = no limit. */
+  BERTH_TERRAFORM_MAX_MEMORY: integer(0),
   CODER_PENDING_JOB_TIMEOUT: duration('30m'),
   CODER_SESSION_DURATION: duration('24h'),
   CODER_DISABLE_SESSION_EXPIRY_REFRESH: flag(false),
@@ -127,10 +152,20 @@ export function loadConfig(env: NodeJS.ProcessEnv = process.env, cwd: string = p
     throw new Error(`Bad configuration:\n${lines.join('\n')}`);
   }
   const values = parsed.data;
+  const lease: LeaseTimes = {
+    renewEveryMs: values.BERTH_LEASE_RENEWAL,
+    durationMs: values.BERTH_LEASE_DURATION,
+    killGraceMs: values.BERTH_LEASE_KILL_GRACE,
+    takeOverAfterMs: values.BERTH_LEASE_TAKE_OVER,
+  };
+  const faults = leaseFaults(lease);
+  if (faults.length > 0)
+    throw new Error(`Bad configuration:\n${faults.map((fault) => `  BERTH_LEASE_*: ${fault}`).join('\n')}`);
   const dataDir = resolve(cwd, values.BERTH_DATA_DIR);
   const home = values.HOME === '' ? homedir() : values.HOME;
   return {
     ...values,
+    lease,
     BERTH_DATA_DIR: dataDir,
     BERTH_TOOLS_DIR: resolve(cwd, values.BERTH_TOOLS_DIR),
     BERTH_TOOLS_CACHE:

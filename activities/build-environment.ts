@@ -1,13 +1,7 @@
-import { transaction } from '../db/client.ts';
 import { openPrivateKey } from '../db/git-ssh-key.ts';
 import { readVariableValue } from '../db/queries/template-imports.ts';
 import { deleteSessionToken, replaceSessionToken } from '../db/queries/session-tokens.ts';
-import {
-  type BuildRun,
-  listBuildParameters,
-  listPreviousParameters,
-  listVersionVariables,
-} from '../db/queries/workspace-builds.ts';
+import type { BuildRun } from '../db/queries/workspace-builds.ts';
 import { baseEnvironment } from '../terraform/base-environment.ts';
 import { buildEnvironment } from '../terraform/environment.ts';
 import type { JobRun } from './job-run.ts';
@@ -16,17 +10,21 @@ import type { JobRun } from './job-run.ts';
 export async function prepareBuildEnvironment(
   run: JobRun,
   found: BuildRun,
-  options: { parameters?: readonly { name: string; value: string }[] } = {},
+  options: {
+    parameters?: readonly { name: string; value: string }[];
+    /** Of the one agent that must keep it. */
+    runningAgentToken?: string | null;
+  } = {},
 ): Promise<Record<string, string>> {
   const { deps, job, redactor } = run;
-  const { build, workspace, owner, template, version } = found;
-  const [parameters, previousParameters, variableRows, sessionToken] = await Promise.all([
-    options.parameters ?? listBuildParameters(deps.db, build.id),
-    listPreviousParameters(deps.db, workspace.id, build.number),
-    listVersionVariables(deps.db, version.id),
-    renewSessionToken(run, found),
-  ]);
-  const variables = variableRows.map((row) => ({ ...row, value: readVariableValue(deps.cipher, version.id, row) }));
+  const { build, workspace, owner, template, version, previousParameters } = found;
+  const { parameters = found.parameters, runningAgentToken = null } = options;
+  // What only reads changes nothing for who works in the workspace.
+  const sessionToken = build.refreshOnly ? '' : await renewSessionToken(run, found);
+  const variables = version.variables.map((row) => ({
+    ...row,
+    value: readVariableValue(deps.cipher, version.id, row),
+  }));
   redactor.add(variables.filter((variable) => variable.sensitive).map((variable) => variable.value));
   const sshPrivateKey = owner.sshPrivateKey === null ? '' : openPrivateKey(deps.cipher, owner.id, owner.sshPrivateKey);
   redactor.add([sessionToken, sshPrivateKey]);
@@ -67,7 +65,8 @@ export async function prepareBuildEnvironment(
       variables,
       externalAuthTokens: [],
       prebuildStage: build.prebuildStage,
-      runningAgentToken: null,
+      runningAgentToken,
+      refreshOnly: build.refreshOnly,
       agentScripts: {},
       task: null,
       logLevel: job.input.log_level ?? null,
@@ -76,19 +75,17 @@ export async function prepareBuildEnvironment(
 }
 
 /** Start: the old token dies, a new one is made. Stop and delete: it only dies. Prebuilds have none (spec/02 §3.2). */
-async function renewSessionToken(run: JobRun, found: BuildRun): Promise<string> {
-  const { build, workspace, owner } = found;
-  const name = `${owner.id}_${workspace.id}_session_token`;
-  return transaction(run.deps.db, async (tx) => {
-    if (build.transition !== 'start' || owner.isSystem) {
-      await deleteSessionToken(tx, { userId: owner.id, name });
-      return '';
-    }
-    return replaceSessionToken(tx, {
-      userId: owner.id,
-      name,
-      lifetimeSeconds: Math.floor(run.deps.maxTokenLifetimeMs / 1000),
-      now: new Date(),
-    });
+async function renewSessionToken(run: JobRun, { build, workspace, owner }: BuildRun): Promise<string> {
+  const { db, maxTokenLifetimeMs } = run.deps;
+  const key = { userId: owner.id, name: `${owner.id}_${workspace.id}_session_token` };
+  if (build.transition !== 'start' || owner.isSystem) {
+    await deleteSessionToken(db, key);
+    return '';
+  }
+  return replaceSessionToken(db, {
+    ...key,
+    loginType: owner.loginType,
+    lifetimeSeconds: Math.floor(maxTokenLifetimeMs / 1000),
+    now: new Date(),
   });
 }

@@ -1,14 +1,23 @@
 import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
-import { lease } from '../domain/jobs.ts';
+import { type HeldBy, heartbeat as beats } from '../domain/lease.ts';
 import type { JobOutcome } from '../workflows/run-job.ts';
-import type { StopReason } from './job-lease.ts';
 
-export const workerStopped = () => ApplicationFailure.nonRetryable('the worker is stopping', 'WORKER_STOPPED');
+/**
+ * This worker leaves before the job is over. `held`: its host keeps what is running, for so long; without it the job may be
+ * taken by anybody at once.
+ */
+export const workerStopped = (held?: HeldBy): ApplicationFailure =>
+  ApplicationFailure.create({
+    message: 'the worker is stopping',
+    type: 'WORKER_STOPPED',
+    nonRetryable: true,
+    ...(held !== undefined && { details: [held] }),
+  });
 
-/** Heartbeats while `work` goes on. */
-export async function withHeartbeats<T>(work: Promise<T>): Promise<T> {
+/** Heartbeats while `work` goes on. `held` when the job is this host's already. */
+export async function withHeartbeats<T>(work: Promise<T>, held?: HeldBy): Promise<T> {
   const { heartbeat } = Context.current();
-  const beat = setInterval(() => heartbeat(), lease.heartbeatEveryMs);
+  const beat = setInterval(() => heartbeat(held), beats.everyMs);
   try {
     return await work;
   } finally {
@@ -16,44 +25,57 @@ export async function withHeartbeats<T>(work: Promise<T>): Promise<T> {
   }
 }
 
+/** What a run is told from outside. Both may come, in any order. */
+export interface Told {
+  readonly canceled: AbortSignal;
+  /** This worker is stopping. */
+  readonly leaving: AbortSignal;
+}
+
+interface Teller {
+  readonly cancel: () => void;
+  readonly leave: () => void;
+}
+
 /**
  * Passes on what Temporal says about this delivery: a cancel, or that the worker stops. That Temporal lost sight of the
  * delivery (server away, heartbeats late, activity reset) says nothing about the work: the lease in PostgreSQL decides who
  * may go on.
  */
-function listen(halt: (reason: StopReason) => void): void {
+function listen({ cancel, leave }: Teller): void {
   Context.current().cancelled.catch((err: unknown) => {
     if (!(err instanceof CancelledFailure)) return;
-    if (err.message === 'WORKER_SHUTDOWN') halt('worker-stopped');
-    if (err.message === 'CANCELLED') halt('canceled');
+    if (err.message === 'WORKER_SHUTDOWN') leave();
+    if (err.message === 'CANCELLED') cancel();
   });
 }
 
-interface Running {
+interface Running extends Teller {
   readonly outcome: Promise<JobOutcome>;
-  readonly halt: (reason: StopReason) => void;
 }
 
 /**
  * One run per job in this process. A delivery of a job that runs here already, because Temporal took its worker for dead,
- * waits for that run's outcome: taking the job again would fence it and interrupt its Terraform for nothing.
+ * waits for that run's outcome: taking the job again would fence it and let go of its Terraform for nothing.
  */
-export function createDeliveries(run: (jobId: string, stop: AbortSignal) => Promise<JobOutcome>) {
+export function createDeliveries(run: (jobId: string, told: Told) => Promise<JobOutcome>, held?: HeldBy) {
   const running = new Map<string, Running>();
   return async function deliver(jobId: string): Promise<JobOutcome> {
     const earlier = running.get(jobId);
     if (earlier !== undefined) {
-      listen(earlier.halt);
-      return withHeartbeats(earlier.outcome).catch((err: unknown) => {
+      listen(earlier);
+      return withHeartbeats(earlier.outcome, held).catch((err: unknown) => {
         // Canceled was the earlier delivery, not this one: the workflow asks again.
         throw err instanceof CancelledFailure ? workerStopped() : err;
       });
     }
-    const stop = new AbortController();
-    const halt = (reason: StopReason) => stop.abort(reason);
-    listen(halt);
-    const outcome = run(jobId, stop.signal).finally(() => running.delete(jobId));
-    running.set(jobId, { outcome, halt });
+    const canceled = new AbortController();
+    const leaving = new AbortController();
+    const teller = { cancel: () => canceled.abort(), leave: () => leaving.abort() };
+    listen(teller);
+    const told = { canceled: canceled.signal, leaving: leaving.signal };
+    const outcome = run(jobId, told).finally(() => running.delete(jobId));
+    running.set(jobId, { outcome, ...teller });
     return outcome;
   };
 }

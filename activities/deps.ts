@@ -1,6 +1,8 @@
 import type { TemporalStarter } from '../commands/temporal.ts';
 import type { Db } from '../db/client.ts';
 import type { ColumnCipher } from '../db/encryption.ts';
+import type { LeaseTimes } from '../domain/lease.ts';
+import type { Shims } from '../terraform/shims.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Slots } from './slots.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -16,6 +18,17 @@ export interface ControlDeps {
   readonly pendingJobTimeoutMs: number;
 }
 
+/** What one Terraform and everything that it starts may use. */
+export interface RunLimits {
+  /** Free bytes on the work root's disk below which no job begins and a running one is asked to stop; 0 = no limit. */
+  readonly minFreeBytes: number;
+  /** Processes at once; 0 = no limit. */
+  readonly maxProcesses: number;
+  readonly openFiles: number;
+  /** Makes the cgroup of a job and returns its directory; null where there are none. */
+  readonly cgroup: ((jobId: string) => string) | null;
+}
+
 /** What a provisioner worker's activities need. */
 export interface ProvisionerDeps {
   readonly db: Db;
@@ -23,6 +36,9 @@ export interface ProvisionerDeps {
   readonly logger: Logger;
   readonly metrics: Pick<Metrics, 'jobTaken'>;
   readonly slots: Slots;
+  readonly shims: Shims;
+  readonly lease: LeaseTimes;
+  readonly limits: RunLimits;
   readonly terraform: {
     readonly path: string;
     readonly version: string;
@@ -35,8 +51,10 @@ export interface ProvisionerDeps {
   readonly workRoot: string;
   readonly hostId: string;
   readonly workerId: string;
-  /** How long a canceled Terraform may take before its group is killed (spec/02 §1.7). */
+  /** How long an interrupted Terraform may take before its group is killed (spec/02 §1.7). */
   readonly forceCancelMs: number;
+  /** How long a job may take, counted from when it was taken first (spec/04 §11). */
+  readonly buildTimeoutMs: number;
   readonly externalAuthIds: readonly string[];
   readonly maxTokenLifetimeMs: number;
 }

@@ -1,9 +1,11 @@
 import type { JobOutcome } from '../workflows/run-job.ts';
 import { transaction } from '../db/client.ts';
+import { notifyJobEnd } from '../db/notifications.ts';
 import { endJob, findJob } from '../db/queries/provisioner-jobs.ts';
+import { reportUnsettled } from '../db/queries/workspace-builds.ts';
 import { actAsJobJanitor } from './actors.ts';
 import type { ControlDeps } from './deps.ts';
-import { announceEnd, closeBuild } from './job-end.ts';
+import { closeBuild } from './job-end.ts';
 
 export interface FinishJob {
   readonly jobId: string;
@@ -27,11 +29,12 @@ export const createFinishJob = (deps: Pick<ControlDeps, 'db'>) =>
         ...(outcome === 'failed' && { error: error ?? 'The run could not be finished' }),
       });
       if (ended) {
+        await reportUnsettled(tx, jobId);
         await closeBuild(tx, job.input.workspace_build_id, {
           started: job.startedAt !== null,
           canceled: outcome === 'canceled',
         });
-        await announceEnd(tx, jobId, job.input.workspace_build_id);
+        await notifyJobEnd(tx, jobId, job.input.workspace_build_id);
         return outcome;
       }
       const now = await findJob(tx, jobId);

@@ -5,7 +5,6 @@ import { getFile } from '../db/queries/files.ts';
 import type { Db } from '../db/client.ts';
 import { extractTar, extractTemplate } from '../terraform/archive.ts';
 import type { JobRun } from './job-run.ts';
-import { sourceDirectory } from './leftovers.ts';
 
 /** A stored archive whose bytes match its hash; undefined when it is missing or damaged. */
 export async function readArchive(db: Db, fileId: string): Promise<Buffer | undefined> {
@@ -14,14 +13,13 @@ export async function readArchive(db: Db, fileId: string): Promise<Buffer | unde
   return createHash('sha256').update(row.data).digest('hex') === row.hash ? row.data : undefined;
 }
 
-/** Lays the template's source into the run's working directory. */
-export async function extractSource(run: JobRun): Promise<{ directory: string; archive: Buffer }> {
+/** Unpacks the template's source into a directory, which is made when missing. Answers the archive. */
+export async function extractInto(run: JobRun, directory: string): Promise<Buffer> {
   const archive = await readArchive(run.deps.db, run.job.fileId);
   if (archive === undefined) throw new Error(`the template archive ${run.job.fileId} is missing or damaged`);
-  const directory = sourceDirectory(run);
   await mkdir(directory, { recursive: true, mode: 0o700 });
   await extractTemplate(archive, directory);
-  return { directory, archive };
+  return archive;
 }
 
 /** Puts back what the import pinned: module archive and provider lock file (spec/02 §2.10). Never blocks a run. */

@@ -1,21 +1,21 @@
 import type { JobOutcome } from '../workflows/run-job.ts';
 import { type Db, isDatabaseAway, transaction } from '../db/client.ts';
-import { jobLogsChannel, jobsChannel, notify, workspacesChannel } from '../db/notifications.ts';
+import { notifyJobEnd } from '../db/notifications.ts';
 import { completeJob, lockAttempt, markCanceled } from '../db/queries/provisioner-jobs.ts';
 import { findBuild, finishBuildRow } from '../db/queries/workspace-builds.ts';
 import { markWorkspaceFailed } from '../db/queries/workspaces.ts';
 import { type JobRun, RunStopped } from './job-run.ts';
 
 /**
- * Runs a write that must not be lost while PostgreSQL is away: again and again until it went through or the run is fenced.
- * The infrastructure exists already; giving up would leave it untracked.
+ * Runs a write that must not be lost while PostgreSQL is away: again and again until it went through, the run is fenced or the
+ * worker stops. The infrastructure exists already; giving up would leave it untracked.
  */
 export async function persist<T>(run: JobRun, write: (db: Db) => Promise<T>): Promise<T> {
   for (let waitMs = 100; ; waitMs = Math.min(waitMs * 2, 5_000)) {
     try {
       return await write(run.deps.db);
     } catch (err) {
-      if (!isDatabaseAway(err) || (run.stop.aborted && run.stop.reason !== 'canceled')) throw err;
+      if (!isDatabaseAway(err) || run.stop.reason === 'fenced' || run.leave.aborted) throw err;
       await new Promise((done) => setTimeout(done, waitMs));
     }
   }
@@ -40,19 +40,12 @@ export async function completeRun(
       if (locked === undefined) throw new RunStopped('fenced');
       if (success && locked.canceled) throw new RunStopped('canceled');
       await write(tx);
-      if (!(await completeJob(tx, { jobId: run.job.id, attempt: run.job.attempt, ...result })))
-        throw new RunStopped('fenced');
-      await announceEnd(tx, run.job.id, run.job.input.workspace_build_id);
+      await Promise.all([
+        completeJob(tx, { jobId: run.job.id, attempt: run.job.attempt, ...result }),
+        notifyJobEnd(tx, run.job.id, run.job.input.workspace_build_id),
+      ]);
     });
   });
-}
-
-/** Tells followers that the job is over and watchers of its workspace that it changed. */
-export async function announceEnd(tx: Db, jobId: string, buildId: string | undefined): Promise<void> {
-  await notify(tx, jobLogsChannel, jobId);
-  await notify(tx, jobsChannel, jobId);
-  const build = buildId === undefined ? undefined : await findBuild(tx, buildId);
-  if (build !== undefined) await notify(tx, workspacesChannel, build.workspaceId);
 }
 
 /** Failure path (spec/02 §1.11): no resource rows; the state was kept by whoever ran Terraform. */

@@ -1,7 +1,7 @@
 import { fitLogLines } from '../domain/job-logs.ts';
 import type { JobLogLine } from '../domain/provisioned.ts';
 import type { Db } from '../db/client.ts';
-import { appendJobLogs } from '../db/queries/job-logs.ts';
+import { type LogPosition, appendJobLogs } from '../db/queries/job-logs.ts';
 import { splitLogLine } from '../terraform/output.ts';
 import type { Redactor } from '../terraform/secrets.ts';
 
@@ -13,18 +13,31 @@ const maxBufferedLines = 5_000;
 export interface JobLog {
   /** Starts a stage: a row with empty output. Later lines belong to it. */
   stage(name: string): void;
-  /** Adds lines that are masked already; they are split here. Resolves when the buffer has room again. */
-  add(lines: readonly JobLogLine[], logOffset?: number): Promise<void>;
+  /** Goes on with a stage that another worker has begun. */
+  resumeStage(name: string): void;
+  /** Later positions belong to this run of Terraform; `unsettled` is asked before each write. */
+  follow(position: LogPosition, unsettled?: () => readonly string[]): void;
+  /**
+   * Adds lines that are masked already; they are split here. `read` is the end of what they were made of. Resolves when the
+   * buffer has room again.
+   */
+  add(
+    lines: readonly JobLogLine[],
+    read?: { readonly stream: 'stdout' | 'stderr'; readonly end: number },
+  ): Promise<void>;
   currentStage(): string;
   /** One line of our own. */
   say(level: JobLogLine['level'], output: string): void;
-  /** Writes what is left. Rejects when the attempt is fenced. */
+  /** After the cap nothing is stored: lines need not be made. */
+  overflowed(): boolean;
+  /** Writes what is left. Rejects when the database is away. */
   flush(): Promise<void>;
 }
 
 /**
- * The log of one attempt: batches every 250 ms or 100 lines, one fenced statement each. The cap of 1 MiB never fails or
- * slows the run. `onFenced` is called once when the attempt lost its right to write. Source: spec/02 §1.6.
+ * The log of one attempt: batches every 250 ms or 100 lines, one fenced statement each, together with how far Terraform's
+ * output was read and what it makes just now. The cap of 1 MiB never fails or slows the run. `onFenced` is called once when
+ * the attempt lost its right to write. Source: spec/02 §1.6.
  */
 export function createJobLog(options: {
   db: Db;
@@ -32,6 +45,8 @@ export function createJobLog(options: {
   attempt: number;
   length: number;
   overflowed: boolean;
+  /** Where an earlier attempt had come to; default nowhere. */
+  position?: LogPosition;
   redactor: Redactor;
   onFenced: () => void;
 }): JobLog {
@@ -39,7 +54,9 @@ export function createJobLog(options: {
   let state = { length: options.length, overflowed: options.overflowed };
   let stage = 'Setting up';
   let buffer: JobLogLine[] = [];
-  let offset = 0;
+  let position = options.position ?? { run: 0, stdout: 0, stderr: 0 };
+  let unsettled: (() => readonly string[]) | undefined;
+  let writtenUnsettled = '';
   let timer: NodeJS.Timeout | undefined;
   let writing: Promise<void> = Promise.resolve();
   let fenced = false;
@@ -47,15 +64,16 @@ export function createJobLog(options: {
   const write = async () => {
     clearTimeout(timer);
     timer = undefined;
-    if (fenced || (buffer.length === 0 && state.overflowed)) return;
+    const now = unsettled?.() ?? null;
+    const changed = now !== null && now.join('\n') !== writtenUnsettled;
+    if (fenced || (buffer.length === 0 && !changed)) return;
     const lines = buffer;
     buffer = [];
-    if (lines.length === 0) return;
-    const fitted = fitLogLines(state, lines);
-    if (fitted.kept.length > 0 || fitted.length !== state.length) {
-      const { kept, length, overflowed } = fitted;
+    const { kept, ...after } = fitLogLines(state, lines);
+    if (kept.length > 0 || after.length !== state.length || changed) {
+      const batch = { jobId, attempt, lines: kept, ...after, position, unsettled: changed ? now : null };
       try {
-        if (!(await appendJobLogs(db, { jobId, attempt, lines: kept, length, overflowed, logOffset: offset }))) {
+        if (!(await appendJobLogs(db, batch))) {
           fenced = true;
           options.onFenced();
           return;
@@ -65,30 +83,42 @@ export function createJobLog(options: {
         buffer = [...lines, ...buffer];
         throw err;
       }
+      if (changed) writtenUnsettled = now.join('\n');
     }
-    state = { length: fitted.length, overflowed: fitted.overflowed };
+    state = after;
   };
   const enqueue = () => {
     writing = writing.catch(() => undefined).then(write);
     return writing;
   };
-  const push = (lines: readonly JobLogLine[]) => {
-    for (const line of lines) for (const output of splitLogLine(line.output)) buffer.push({ ...line, output });
+  const schedule = () => {
     if (buffer.length >= flushAtLines) void enqueue().catch(() => undefined);
     else timer ??= setTimeout(() => void enqueue().catch(() => undefined), flushEveryMs);
+  };
+  const push = (lines: readonly JobLogLine[]) => {
+    for (const line of lines) for (const output of splitLogLine(line.output)) buffer.push({ ...line, output });
+    schedule();
   };
   return {
     stage(name) {
       stage = name;
       push([{ source: 'provisioner_daemon', level: 'info', stage, output: '', createdAt: new Date() }]);
     },
+    resumeStage(name) {
+      stage = name;
+    },
+    follow(from, next) {
+      position = from;
+      unsettled = next;
+      writtenUnsettled = '';
+    },
     currentStage: () => stage,
     say: (level, output) =>
       push([{ source: 'provisioner_daemon', level, stage, output: redactor.redact(output), createdAt: new Date() }]),
-    async add(lines, logOffset) {
-      if (logOffset !== undefined) offset = logOffset;
-      // After the cap nothing is stored: do not even mask the lines.
-      if (state.overflowed) return;
+    overflowed: () => state.overflowed,
+    async add(lines, read) {
+      if (read !== undefined) position = { ...position, [read.stream]: read.end };
+      if (state.overflowed) return schedule();
       push(lines);
       if (buffer.length >= maxBufferedLines) await enqueue().catch(() => new Promise((done) => setTimeout(done, 500)));
     },

@@ -1,33 +1,22 @@
 import { randomUUID } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { sql } from 'drizzle-orm';
 import type { Db } from '../db/client.ts';
-import { notify, workspacesChannel } from '../db/notifications.ts';
 import { insertModules, insertProvisionedResources } from '../db/queries/provisioned-resources.ts';
-import { encodeState, getStartingState, setBuildState } from '../db/queries/workspace-build-states.ts';
-import {
-  type BuildRun,
-  findAiTaskBefore,
-  finishBuildRow,
-  getBuildRun,
-  listAcceptedParameters,
-} from '../db/queries/workspace-builds.ts';
+import { pruneStateVersions } from '../db/queries/state-versions.ts';
+import { encodeState, getStartingStateOf, setBuildState } from '../db/queries/workspace-build-states.ts';
+import { type BuildRun, findAiTaskBefore, finishBuildRow, getBuildRun } from '../db/queries/workspace-builds.ts';
 import { markWorkspaceBuilt, markWorkspaceDeleted } from '../db/queries/workspaces.ts';
 import { DomainError } from '../domain/errors.ts';
 import type { ProvisionedResources } from '../domain/provisioned.ts';
-import { readModules } from '../terraform/modules.ts';
 import { convertResources } from '../terraform/convert.ts';
+import { readModules } from '../terraform/modules.ts';
 import { parseState } from '../terraform/state.ts';
 import { actAsBuildRunner } from './actors.ts';
-import { prepareBuildEnvironment } from './build-environment.ts';
+import { type AppliedState, applyBuild, storeState } from './apply-build.ts';
+import { findEarlierRun } from './earlier-run.ts';
 import { completeRun, persist } from './job-end.ts';
-import { extractSource, restorePins } from './job-directory.ts';
-import { type JobRun, RunFailed, assertRunning, observeQueueWait } from './job-run.ts';
-import { type StateVersion, watchState } from './state-watcher.ts';
-import { initialise, runTerraformCommand } from './terraform-command.ts';
+import { type JobRun, RunFailed, observeQueueWait, sourceDirectory } from './job-run.ts';
 
-const applyStage = { start: 'Starting workspace', stop: 'Stopping workspace', delete: 'Destroying workspace' } as const;
 const nothing: ProvisionedResources = {
   resources: [],
   dailyCost: 0,
@@ -37,59 +26,36 @@ const nothing: ProvisionedResources = {
   warnings: [],
 };
 
-interface AppliedState {
-  readonly bytes: Buffer;
-  readonly version: StateVersion;
-}
-
 /** One workspace build: state in, `terraform apply`, state out, rows. Source: spec/02 §3. */
 export async function runBuild(run: JobRun): Promise<void> {
   const { deps, job, log } = run;
-  const found = await getBuildRun(deps.db, job.id);
+  const earlier = await findEarlierRun(run);
+  // Independent of each other: who, what and with which values; and from where.
+  const [found, input] = await Promise.all([
+    getBuildRun(deps.db, job.id),
+    getStartingStateOf(deps.db, deps.cipher, job.input.workspace_build_id ?? ''),
+  ]);
   if (found === undefined) throw new RunFailed('the build or its workspace is gone');
-  const { build, workspace } = found;
+  const { build } = found;
   actAsBuildRunner(run, found);
-  await notify(deps.db, workspacesChannel, workspace.id);
   const pool = found.owner.isSystem && build.prebuildStage === 'create';
   observeQueueWait(run, { transition: build.transition, buildReason: pool ? 'prebuild' : build.reason });
-  const input = await getStartingState(deps.db, deps.cipher, { workspaceId: workspace.id, buildNumber: build.number });
-  if (build.transition === 'delete' && isEmptyState(input?.bytes)) {
+  if (earlier === undefined && build.transition === 'delete' && isEmptyState(input?.bytes)) {
     log.say('info', 'The workspace has no resources: there is nothing to destroy.');
     return complete(run, found, undefined, nothing, []);
   }
-  const { directory } = await extractSource(run);
-  await restorePins(run, directory, {
-    moduleFiles: found.template.disableModuleCache ? null : found.version.cachedModuleFiles,
-    lockFile: found.version.lockFile ?? '',
-  });
-  if (input !== undefined && input.bytes.length > 0)
-    await writeFile(join(directory, 'terraform.tfstate'), input.bytes, { mode: 0o600 });
-  const env = await prepareBuildEnvironment(run, found);
-  addStateSecrets(run, input?.bytes);
-  await initialise(run, directory, env);
-  const applied = await apply(run, found, { directory, env, input }).catch(async (err: unknown) => {
-    if (build.transition === 'start' || !isRefusedParameter(err)) throw err;
-    // A value that a template update made invalid must not lock a workspace: nothing was changed yet, so once more with
-    // the values of the last start (spec/02 §3.6).
-    log.say('warn', 'A parameter is no longer valid; the values of the last successful start are used.');
-    const parameters = await listAcceptedParameters(deps.db, workspace.id, build.number);
-    const accepted = await prepareBuildEnvironment(run, found, { parameters });
-    return apply(run, found, { directory, env: accepted, input, name: 'apply-accepted' });
-  });
+  const applied = await applyBuild(run, found, { earlier, input });
   try {
     const deleting = build.transition === 'delete';
-    const provisioned = deleting ? nothing : convert(run, found, applied?.bytes ?? input?.bytes);
+    const provisioned = deleting ? nothing : convert(found, applied?.bytes ?? input?.bytes);
     for (const warning of provisioned.warnings) log.say('warn', warning);
-    await complete(run, found, applied, provisioned, deleting ? [] : await readModules(directory));
+    await complete(run, found, applied, provisioned, deleting ? [] : await readModules(sourceDirectory(run)));
   } catch (err) {
     // The infrastructure exists whatever is wrong with its description: the state is kept (spec/02 §1.11).
-    if (applied !== undefined) await persist(run, (db) => storeState(run, db, build.id, applied));
+    if (applied !== undefined) await persist(run, (db) => storeState(run, db, { buildId: build.id, ...applied }));
     throw err;
   }
 }
-
-const isRefusedParameter = (err: unknown): boolean =>
-  err instanceof RunFailed && err.message.includes('data.coder_parameter.');
 
 export function isEmptyState(bytes: Buffer | undefined): boolean {
   if (bytes === undefined || bytes.length === 0) return true;
@@ -97,60 +63,7 @@ export function isEmptyState(bytes: Buffer | undefined): boolean {
   return state !== null && state.instances.every((instance) => instance.mode !== 'managed');
 }
 
-/** Agent tokens and sensitive attributes of the state are masked in every later line. */
-function addStateSecrets(run: JobRun, bytes: Buffer | undefined): void {
-  const state = bytes === undefined ? null : parseState(bytes);
-  if (state !== null) run.redactor.add(state.sensitive);
-}
-
-/** Applies, and whatever happens keeps the newest state: half-made infrastructure exists as well. */
-async function apply(
-  run: JobRun,
-  found: BuildRun,
-  context: {
-    directory: string;
-    env: Record<string, string>;
-    input: { bytes: Buffer; serial: number; lineage: string } | undefined;
-    /** Of the output directory. */
-    name?: string;
-  },
-): Promise<AppliedState | undefined> {
-  const { build } = found;
-  const { directory, env } = context;
-  // A forgotten state (orphan) or none at all puts no condition on the lineage of what follows.
-  const input = context.input === undefined || context.input.lineage === '' ? undefined : context.input;
-  run.log.stage(applyStage[build.transition]);
-  // A fenced write: an attempt that lost its right while init ran must not begin to change anything.
-  await run.log.flush();
-  assertRunning(run);
-  const watcher = watchState(run, { buildId: build.id, directory, input });
-  const args = ['apply', '-no-color', '-input=false', '-auto-approve', '-json'];
-  if (build.transition === 'delete') args.push('-destroy');
-  try {
-    const name = context.name ?? 'apply';
-    const beforeLine = () => watcher.maskSecrets();
-    await runTerraformCommand(run, { stage: 'apply', name, args, cwd: directory, env, beforeLine });
-  } catch (err) {
-    const { newest } = await watcher.finish();
-    if (newest !== undefined) await persist(run, (db) => storeState(run, db, build.id, newest));
-    throw err;
-  }
-  const { newest: applied, fits } = await watcher.finish();
-  if (!fits)
-    throw new DomainError('STATE_REJECTED', 'Terraform left an older state or one of another lineage', {
-      detail: 'the stored state is kept',
-    });
-  addStateSecrets(run, applied?.bytes);
-  run.log.stage('Cleaning Up');
-  return applied;
-}
-
-async function storeState(run: JobRun, db: Db, buildId: string, applied: AppliedState): Promise<void> {
-  const state = await encodeState(run.deps.cipher, { buildId, bytes: applied.bytes, ...applied.version });
-  await setBuildState(db, { buildId, jobId: run.job.id, attempt: run.job.attempt, state });
-}
-
-function convert(run: JobRun, found: BuildRun, bytes: Buffer | undefined): ProvisionedResources {
+function convert(found: BuildRun, bytes: Buffer | undefined): ProvisionedResources {
   // A template without any resource leaves no state file.
   if (bytes === undefined || bytes.length === 0) return nothing;
   const state = parseState(bytes);
@@ -181,11 +94,16 @@ async function complete(
       ? undefined
       : await encodeState(deps.cipher, { buildId: build.id, bytes: applied.bytes, ...applied.version });
   await completeRun(run, { success: true }, async (tx) => {
-    if (state !== undefined) await setBuildState(tx, { buildId: build.id, jobId: job.id, attempt: job.attempt, state });
-    await insertProvisionedResources(tx, deps.cipher, target, provisioned);
-    await insertModules(tx, target, modules);
-    await finishBuildRow(tx, build.id, await buildOutcome(tx, found, provisioned));
-    await (build.transition === 'delete' ? markWorkspaceDeleted : markWorkspaceBuilt)(tx, workspace.id);
+    const finish = async () => finishBuildRow(tx, build.id, await buildOutcome(tx, found, provisioned));
+    // Sent at once; nothing here waits for the answer of another.
+    await Promise.all([
+      state !== undefined && setBuildState(tx, { buildId: build.id, jobId: job.id, attempt: job.attempt, state }),
+      pruneStateVersions(tx, workspace.id),
+      insertProvisionedResources(tx, deps.cipher, target, provisioned),
+      insertModules(tx, target, modules),
+      finish(),
+      (build.transition === 'delete' ? markWorkspaceDeleted : markWorkspaceBuilt)(tx, workspace.id),
+    ]);
   });
 }
 
@@ -199,6 +117,7 @@ async function buildOutcome(tx: Db, found: BuildRun, provisioned: ProvisionedRes
     hasExternalAgent: provisioned.hasExternalAgent,
     hasAiTask: inherited?.hasAiTask ?? provisioned.hasAiTask,
     aiTaskAppId: inherited?.aiTaskAppId ?? provisioned.aiTaskAppId,
-    deadline: runs ? sql`now() + ${workspace.ttlMs} * interval '1 millisecond'` : null,
+    // A refresh was given those of the build before: it does not prolong anything.
+    ...(!build.refreshOnly && { deadline: runs ? sql`now() + ${workspace.ttlMs} * interval '1 millisecond'` : null }),
   };
 }

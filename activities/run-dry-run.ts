@@ -9,10 +9,9 @@ import { baseEnvironment, dryRunEnvironment } from '../terraform/environment.ts'
 import { planInstances } from '../terraform/plan.ts';
 import { actAsTemplateImporter } from './actors.ts';
 import { completeRun } from './job-end.ts';
-import { extractSource, restorePins } from './job-directory.ts';
-import { type JobRun, RunFailed, observeQueueWait } from './job-run.ts';
+import { type JobRun, RunFailed, observeQueueWait, sourceDirectory } from './job-run.ts';
+import { layOutSource, pinsOf } from './prepared-source.ts';
 import { plan } from './run-import.ts';
-import { initialise } from './terraform-command.ts';
 
 /** Plans a version for the given parameters: resources and modules, no state, no apply. Source: spec/02 §3.3. */
 export async function runDryRun(run: JobRun): Promise<void> {
@@ -23,8 +22,8 @@ export async function runDryRun(run: JobRun): Promise<void> {
   const version = await getDryRunVersion(deps.db, versionId, job.initiatorId);
   if (version === undefined || version.references === null)
     throw new RunFailed('the template version was never imported');
-  const { directory } = await extractSource(run);
-  await restorePins(run, directory, { moduleFiles: version.cachedModuleFiles, lockFile: version.lockFile ?? '' });
+  const directory = sourceDirectory(run);
+  await layOutSource(run, pinsOf(version), { fresh: false });
   const replaced = readDryRunVariables(deps.cipher, job.id, job.input);
   const variables = (await listVersionVariables(deps.db, versionId)).map((row) => ({
     ...row,
@@ -44,7 +43,6 @@ export async function runDryRun(run: JobRun): Promise<void> {
       agentScripts: {},
     }),
   };
-  await initialise(run, directory, env);
   log.stage('Detecting persistent resources');
   const json = await plan(run, directory, env, 'start');
   const provisioned = convertResources({

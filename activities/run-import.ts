@@ -1,5 +1,5 @@
-import { randomUUID } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { createHash, randomUUID } from 'node:crypto';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ProvisionedResources } from '../domain/provisioned.ts';
 import { NIL_UUID } from '../domain/ids.ts';
@@ -25,8 +25,9 @@ import { readTemplateDefinition } from '../terraform/template-definition.ts';
 import { findBackend, readVariables } from '../terraform/variables.ts';
 import { actAsTemplateImporter } from './actors.ts';
 import { completeRun } from './job-end.ts';
-import { extractSource } from './job-directory.ts';
-import { type JobRun, RunFailed, observeQueueWait } from './job-run.ts';
+import { extractInto } from './job-directory.ts';
+import { type JobRun, RunFailed, observeQueueWait, sourceDirectory } from './job-run.ts';
+import { keepPrepared, pinsOf } from './prepared-source.ts';
 import { initialise, readTerraform, runTerraformCommand } from './terraform-command.ts';
 
 /** Import of a template version. Source: spec/02 §2.1. */
@@ -36,7 +37,9 @@ export async function runImport(run: JobRun): Promise<void> {
   const version = await getImportVersion(deps.db, job.input.template_version_id ?? '');
   if (version === undefined) throw new RunFailed('the template version is gone');
   actAsTemplateImporter(run, version.id);
-  const { directory, archive } = await extractSource(run);
+  const directory = sourceDirectory(run);
+  await rm(directory, { recursive: true, force: true });
+  const archive = await extractInto(run, directory);
 
   log.stage('Parsing template parameters');
   const source = await listTemplateFiles(archive);
@@ -62,6 +65,7 @@ export async function runImport(run: JobRun): Promise<void> {
     ...base,
     ...importEnvironment({ accessUrl: deps.accessUrl, transition, variables: values, agentScripts: {} }),
   });
+  log.stage('Initializing Terraform Directory');
   await initialise(run, directory, environment('start'));
   log.stage('Detecting persistent resources');
   const start = await plan(run, directory, environment('start'), 'start');
@@ -76,7 +80,7 @@ export async function runImport(run: JobRun): Promise<void> {
   const resources = { start: convert(start, 'start'), stop: convert(stop, 'stop') };
   for (const warning of new Set([...definition.warnings, ...resources.start.warnings])) log.say('warn', warning);
   const modules = await readModules(directory);
-  const cachedModuleFiles = await storeModules(run, directory);
+  const moduleArchive = await storeModules(run, directory);
   log.stage('Cleaning Up');
 
   const unknown = definition.externalAuthProviders.filter((provider) => !deps.externalAuthIds.includes(provider.id));
@@ -100,12 +104,22 @@ export async function runImport(run: JobRun): Promise<void> {
       hasExternalAgent: resources.start.hasExternalAgent,
       cachedPlan: filterPlanForCache(start),
       references,
-      cachedModuleFiles,
+      cachedModuleFiles: moduleArchive?.id ?? null,
       lockFile,
       terraformVersion: deps.terraform.version,
       now,
     });
   });
+  // The job is over: the first build only takes longer when this fails.
+  const pins = pinsOf({
+    archiveHash: createHash('sha256').update(archive).digest('hex'),
+    modulesHash: moduleArchive?.hash ?? null,
+    cachedModuleFiles: moduleArchive?.id ?? null,
+    lockFile,
+  });
+  await keepPrepared(run, { archive, directory, pins }).catch((err: unknown) =>
+    deps.logger.warn({ err, job_id: job.id }, 'the import left no prepared directory'),
+  );
 }
 
 /** Plans and reads the plan back. The plan file holds secrets: it goes with the directory. */
@@ -160,11 +174,11 @@ function findReadme(source: ReadonlyMap<string, string>): string {
   return name === undefined ? '' : (source.get(name) ?? '');
 }
 
-async function storeModules(run: JobRun, directory: string): Promise<string | null> {
+async function storeModules(run: JobRun, directory: string): Promise<{ id: string; hash: string } | null> {
   const { archive, skipped } = await packModules(directory);
   for (const key of skipped)
     run.log.say('warn', `Module ${key} does not fit into the module archive (20 MiB): builds download it.`);
   return archive === null
     ? null
-    : (await upsertFile(run.deps.db, { createdBy: NIL_UUID, mimetype: 'application/x-tar', data: archive })).id;
+    : upsertFile(run.deps.db, { createdBy: NIL_UUID, mimetype: 'application/x-tar', data: archive });
 }

@@ -19,6 +19,8 @@ export interface StateWatcher {
    * in the file, so that a call before a line is enough. Synchronous, and cheap while the file does not change.
    */
   maskSecrets(): void;
+  /** Addresses in the state that is stored: what is among them survives the loss of this host. */
+  storedAddresses(): ReadonlySet<string>;
   /** Stops watching and reads a last time. Resolves with the newest state that fits the one before it, if there is any. */
   finish(): Promise<{ newest: { bytes: Buffer; version: StateVersion } | undefined; fits: boolean }>;
 }
@@ -38,7 +40,8 @@ export function watchState(
   options: { buildId: string; directory: string; input: StateVersion | undefined },
 ): StateWatcher {
   const path = join(options.directory, 'terraform.tfstate');
-  let newest: { bytes: Buffer; version: StateVersion } | undefined;
+  let newest: { bytes: Buffer; version: StateVersion; addresses: readonly string[] } | undefined;
+  let storedAddresses: ReadonlySet<string> = new Set();
   let storedSerial = options.input?.serial ?? -1;
   let lastStoredAt = 0;
   let busy: Promise<void> = Promise.resolve();
@@ -53,16 +56,18 @@ export function watchState(
       if (bytes === undefined || state === null) continue;
       const version = { serial: state.serial, lineage: state.lineage };
       const previous = newest?.version ?? options.input;
-      if (previous === undefined || isNewerState(previous, version)) newest = { bytes, version };
+      if (previous === undefined || isNewerState(previous, version))
+        newest = { bytes, version, addresses: state.instances.map(({ address }) => address) };
       if (name === path) fits = options.input === undefined || isSuccessor(options.input, version);
     }
   };
   const store = async () => {
     if (newest === undefined || newest.version.serial <= storedSerial) return;
-    const { bytes, version } = newest;
+    const { bytes, version, addresses } = newest;
     const state = await encodeState(run.deps.cipher, { buildId: options.buildId, bytes, ...version });
     await setBuildState(run.deps.db, { buildId: options.buildId, jobId: run.job.id, attempt: run.job.attempt, state });
     storedSerial = version.serial;
+    storedAddresses = new Set(addresses);
     lastStoredAt = Date.now();
   };
   const look = () => {
@@ -110,6 +115,7 @@ export function watchState(
       // again before every line would hold up the whole worker, and the lines would only be seen at the end.
       masked = seen;
     },
+    storedAddresses: () => storedAddresses,
     async finish() {
       watcher?.close();
       clearInterval(poll);

@@ -1,6 +1,7 @@
 import { type JobFacts, startJob } from '../commands/start-job.ts';
 import { taskQueueOf } from '../commands/task-queue.ts';
 import { transaction } from '../db/client.ts';
+import { notifyJobEnd } from '../db/notifications.ts';
 import { matchProvisioners } from '../db/queries/provisioner-daemons.ts';
 import { listBuildFacts, listImportFacts } from '../db/queries/job-facts.ts';
 import {
@@ -12,9 +13,10 @@ import {
   listUnstartedJobs,
 } from '../db/queries/provisioner-jobs.ts';
 import type { SweepResult } from '../workflows/sweep-pending-jobs.ts';
+import { reportUnsettled } from '../db/queries/workspace-builds.ts';
 import { actAsJobJanitor } from './actors.ts';
 import type { ControlDeps } from './deps.ts';
-import { announceEnd, closeBuild } from './job-end.ts';
+import { closeBuild } from './job-end.ts';
 
 const pageSize = 500;
 const budgetMs = 10_000;
@@ -83,11 +85,12 @@ async function endLost(deps: ControlDeps, job: SweptJob, error: string): Promise
   await transaction(deps.db, async (tx) => {
     // A worker may have taken it since it was listed: then it is not lost.
     if (!(await endJob(tx, { jobId: job.id, canceled: false, error, attempt: job.attempt }))) return;
+    await reportUnsettled(tx, job.id);
     await closeBuild(tx, job.input.workspace_build_id, {
       started: job.startedAt !== null,
       canceled: false,
     });
-    await announceEnd(tx, job.id, job.input.workspace_build_id);
+    await notifyJobEnd(tx, job.id, job.input.workspace_build_id);
   });
 }
 

@@ -6,6 +6,7 @@ import { beginRequest, noteRoute } from './middleware/request.ts';
 import { securityHeaders } from './middleware/security-headers.ts';
 import { registerApiKeyRoutes } from './routes/api-keys.ts';
 import { registerAuditRoutes } from './routes/audit.ts';
+import { registerBuildRepairRoutes } from './routes/build-repairs.ts';
 import { registerGroupRoutes } from './routes/groups.ts';
 import { registerLoginRoutes } from './routes/login.ts';
 import { registerMemberRoutes } from './routes/members.ts';
@@ -26,6 +27,7 @@ import { registerWatchWorkspaceRoutes } from './routes/watch-workspace.ts';
 import { registerWorkspaceBuildChildRoutes } from './routes/workspace-build-children.ts';
 import { registerWorkspaceBuildRoutes } from './routes/workspace-builds.ts';
 import { registerWorkspaceRoutes } from './routes/workspaces.ts';
+import { registerWorkspaceStateRoutes } from './routes/workspace-states.ts';
 import { registerGeneralRoutes } from './routes/general.ts';
 import { registerHealthRoutes } from './routes/health.ts';
 
@@ -54,6 +56,8 @@ const resources: readonly ((app: App, deps: AppDeps) => void)[] = [
   registerWorkspaceRoutes,
   registerWorkspaceBuildRoutes,
   registerWorkspaceBuildChildRoutes,
+  registerBuildRepairRoutes,
+  registerWorkspaceStateRoutes,
   registerWatchWorkspaceRoutes,
 ];
 

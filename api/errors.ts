@@ -15,6 +15,7 @@ const statuses: Partial<Record<ErrorCode, ContentfulStatusCode>> = {
   NOT_FOUND: 404,
   NOT_ALLOWED_STATE: 405,
   CONFLICT: 409,
+  STATE_DAMAGED: 409,
   GONE: 410,
   EXPECTATION_FAILED: 412,
   TOO_LARGE: 413,

@@ -18,6 +18,8 @@ export interface Call {
   /** One per intended effect: a repeated request with the same key does nothing twice (spec/06 §1). */
   readonly idempotencyKey?: string;
   readonly timeoutMs?: number;
+  /** The answer's body as the bytes that were sent, for what must not be parsed and printed again. */
+  readonly bytes?: boolean;
 }
 export interface Client {
   readonly url: string;
@@ -25,6 +27,8 @@ export interface Client {
   /** The answer's body; undefined for 204 and 304. Throws CliError. */
   request<Body>(path: string, call?: Call): Promise<Body>;
   get<Body>(path: string): Promise<Body>;
+  /** GET of a document byte by byte. */
+  download(path: string): Promise<Buffer>;
   /** GET that takes "missing, or not yours to see" (404) and "deleted" (410) for an answer. */
   find<Body>(path: string): Promise<Body | undefined>;
 }
@@ -59,6 +63,7 @@ export function createClient({ url, token, patienceMs = defaultPatienceMs }: Cli
     token,
     request,
     get: (path) => request(path),
+    download: (path) => request(path, { bytes: true }),
     async find<Body>(path: string) {
       try {
         return await request<Body>(path);
@@ -89,7 +94,7 @@ async function attempt(base: string, path: string, call: Call & { token: string 
   if (idempotencyKey !== undefined) headers.set('Idempotency-Key', idempotencyKey);
   const payload = json === undefined ? raw?.bytes : JSON.stringify(json);
   let response: Response;
-  let text: string;
+  let answer: Buffer;
   try {
     response = await fetch(`${base}${path}`, {
       method,
@@ -97,11 +102,13 @@ async function attempt(base: string, path: string, call: Call & { token: string 
       signal: AbortSignal.timeout(timeoutMs),
       ...(payload !== undefined && { body: payload }),
     });
-    text = await response.text();
+    answer = Buffer.from(await response.arrayBuffer());
   } catch (err) {
     return { kind: 'unclear', error: unreachable(base, err) };
   }
+  const text = answer.toString();
   if (response.ok || response.status === 304) {
+    if (call.bytes === true && isJson(response)) return { kind: 'answer', body: answer };
     const parsed = parse(response, text);
     return parsed.ok ? { kind: 'answer', body: parsed.value } : { kind: 'error', error: notOurs(base) };
   }
@@ -113,9 +120,11 @@ async function attempt(base: string, path: string, call: Call & { token: string 
   return { kind: 'error', error };
 }
 
+const isJson = (response: Response): boolean => response.headers.get('content-type')?.includes('json') === true;
+
 function parse(response: Response, text: string): { ok: true; value: unknown } | { ok: false } {
   if (text === '') return { ok: true, value: undefined };
-  if (response.headers.get('content-type')?.includes('json') !== true) return { ok: false };
+  if (!isJson(response)) return { ok: false };
   try {
     return { ok: true, value: JSON.parse(text) };
   } catch {

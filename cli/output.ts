@@ -6,7 +6,7 @@ import type { CliError } from './errors.ts';
 
 export interface OutputStream {
   readonly isTTY?: boolean | undefined;
-  write(text: string): unknown;
+  write(text: string | Buffer): unknown;
 }
 export interface OutputOptions {
   readonly stdout: OutputStream;
@@ -27,6 +27,8 @@ export interface Output {
   readonly progress: Progress;
   /** The command's result: the value as JSON, or the text that `render` makes of it. Once per command. */
   result(value: unknown, render: () => string): void;
+  /** The command's result as it is, a document of its own; the same with --json. Instead of `result`. */
+  raw(bytes: Buffer): void;
   /** A line about what is happening. */
   say(text: string): void;
   fail(error: CliError): void;
@@ -46,6 +48,7 @@ export function createOutput({ stdout, stderr, json, noColor, ci }: OutputOption
       const text = json ? JSON.stringify(value, null, 2) : render();
       if (text !== '') stdout.write(`${text}\n`);
     },
+    raw: (bytes) => void stdout.write(bytes),
     say: (text) => void talk.write(`${text}\n`),
     fail(error) {
       if (json) {

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { version } from '../api/version.ts';
 import type { CliContext, GlobalOptions } from './context.ts';
 import type { OutputStream } from './output.ts';
+import { addVersionOption } from './version-option.ts';
 import { registerBuilds } from './commands/builds.ts';
 import { registerCancel } from './commands/cancel.ts';
 import { registerCompletion } from './commands/completion.ts';
@@ -12,8 +13,11 @@ import { registerList } from './commands/list.ts';
 import { registerLogin } from './commands/login.ts';
 import { registerLogs } from './commands/logs.ts';
 import { registerOpen } from './commands/open.ts';
+import { registerRefresh } from './commands/refresh.ts';
+import { registerRetry } from './commands/retry.ts';
 import { registerShow } from './commands/show.ts';
 import { registerStart } from './commands/start.ts';
+import { registerState } from './commands/state.ts';
 import { registerStop } from './commands/stop.ts';
 import { registerTemplates } from './commands/templates.ts';
 import { registerTokens } from './commands/tokens.ts';
@@ -32,7 +36,10 @@ const commands: readonly Register[] = [
   registerShow,
   registerLogs,
   registerCancel,
+  registerRetry,
+  registerRefresh,
   registerBuilds,
+  registerState,
   registerFavorite,
   registerOpen,
   registerTokens,
@@ -45,7 +52,6 @@ export function createProgram(
 ): Command {
   const program = new Command('berth')
     .description('Workspaces on durable workflows, from the command line.')
-    .version(version, '-V, --version')
     .option('--json', 'one JSON document on standard output; everything else goes to standard error')
     .option('--url <url>', 'server (BERTH_URL, or what login has stored)')
     .option('--token <token>', 'session token (BERTH_SESSION_TOKEN, or what login has stored)')
@@ -58,6 +64,7 @@ export function createProgram(
     })
     .showHelpAfterError('berth --help lists the commands; berth <command> --help its options')
     .exitOverride();
+  addVersionOption(program, version, (text) => void stdout.write(text));
   program.addHelpText(
     'after',
     '\nExit codes: 0 done, 1 failed or refused, 2 wrong call, 3 not signed in, 4 not found, 5 server not reachable, 130 interrupted.',

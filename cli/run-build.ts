@@ -3,6 +3,7 @@ import { untilInterrupted } from './context.ts';
 import type { Client } from './client.ts';
 import { CliError, exitCodes } from './errors.ts';
 import { followJob, isOver } from './follow-job.ts';
+import { orphanAdvice, orphansText } from './orphans.ts';
 import type { WorkspaceBuild } from './types.ts';
 import { buildLogPath, getBuild } from './workspaces.ts';
 
@@ -16,7 +17,7 @@ export async function followBuild(
   { build, after }: { build: WorkspaceBuild; after?: number },
 ): Promise<WorkspaceBuild> {
   const name = build.workspace_name;
-  const title = `${build.transition} ${name} (build ${build.build_number})`;
+  const title = `${verbOf(build)} ${name} (build ${build.build_number})`;
   const last = await untilInterrupted(context, (signal) =>
     followJob(client, context.output, {
       title,
@@ -33,21 +34,26 @@ export async function followBuild(
       document: last,
     });
   requireSuccess(last);
+  if (last.possible_orphans.length > 0) context.output.say(orphansText(last, context.output.colors));
   return last;
 }
+
+/** What a build does, in a word. */
+export const verbOf = (build: WorkspaceBuild): string => (build.refresh_only === true ? 'refresh' : build.transition);
 
 /** Throws CliError with the job's own reason when a build ended in another way than asked for. */
 export function requireSuccess(build: WorkspaceBuild): void {
   const { status, error } = build.job;
   if (status === 'succeeded') return;
   const name = build.workspace_name;
-  const title = `${build.transition} of ${name} (build ${build.build_number})`;
+  const title = `${verbOf(build)} of ${name} (build ${build.build_number})`;
   const orphans = build.possible_orphans.map((address) => ({
     field: address,
-    detail: 'may exist outside of the state; look for it where it runs',
+    detail: 'may exist outside of the state',
   }));
+  const advice = orphans.length === 0 ? '' : `; ${orphanAdvice(name)}`;
   throw new CliError(status === 'canceled' ? `The ${title} was canceled` : `The ${title} failed`, {
-    next: `berth logs ${name} --build ${build.build_number} shows it again; berth ${build.transition} ${name} tries again`,
+    next: `berth logs ${name} --build ${build.build_number} shows it again; berth retry ${name} tries again${advice}`,
     validations: orphans,
     document: build,
     ...(error !== undefined && status === 'failed' && { detail: error }),
@@ -59,5 +65,5 @@ export function pendingText(build: WorkspaceBuild): string {
   const name = build.workspace_name;
   const waiting =
     build.matched_provisioners?.count === 0 ? '\nNo provisioner worker serves its tags: it waits until one comes.' : '';
-  return `The ${build.transition} of ${name} is ${build.job.status} (build ${build.build_number}); berth logs -f ${name} follows it.${waiting}`;
+  return `The ${verbOf(build)} of ${name} is ${build.job.status} (build ${build.build_number}); berth logs -f ${name} follows it.${waiting}`;
 }

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import type { JobLog as JobLogSchema } from '../api/job-logs.ts';
 import type { ProvisionerJobBody } from '../api/views/provisioner-job.ts';
+import type { StateVersionBody } from '../api/views/state-version.ts';
 import type { TemplateBody } from '../api/views/template.ts';
 import type { TemplateVersionBody } from '../api/views/template-version.ts';
 import type { User as UserSchema } from '../api/views/user.ts';
@@ -15,6 +16,7 @@ export type WorkspaceBuild = WorkspaceBuildBody;
 export type WorkspaceResource = WorkspaceResourceBody;
 export type WorkspaceAgent = WorkspaceAgentBody;
 export type WorkspaceApp = WorkspaceAppBody;
+export type StateVersion = StateVersionBody;
 export type ProvisionerJob = ProvisionerJobBody;
 export type Template = TemplateBody;
 export type TemplateVersion = TemplateVersionBody;

@@ -70,6 +70,33 @@ export const requestBuild = (
     workspace.name,
   );
 
+/** The same build again, after it failed or was canceled. */
+export const retryBuild = (
+  client: Client,
+  { name, latest_build: build }: Workspace,
+  idempotencyKey: string,
+): Promise<WorkspaceBuild> =>
+  repairing(client, name, { path: `/api/v2/workspacebuilds/${build.id}/retry`, idempotencyKey });
+
+/** A build that only reads the world into the state. */
+export const refreshWorkspace = (
+  client: Client,
+  { id, name }: Workspace,
+  idempotencyKey: string,
+): Promise<WorkspaceBuild> => repairing(client, name, { path: `/api/v2/workspaces/${id}/refresh`, idempotencyKey });
+
+async function repairing(
+  client: Client,
+  name: string,
+  { path, idempotencyKey }: { path: string; idempotencyKey: string },
+): Promise<WorkspaceBuild> {
+  try {
+    return await client.request<WorkspaceBuild>(path, { method: 'POST', idempotencyKey });
+  } catch (err) {
+    throw isStatus(err, 409) ? withNext(err, `berth show ${name} and berth builds ${name} tell how it stands`) : err;
+  }
+}
+
 /** Adds the next step that only a workspace command can know. */
 async function explaining<T>(work: Promise<T>, name: string): Promise<T> {
   try {

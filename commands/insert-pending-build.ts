@@ -11,11 +11,13 @@ import type { AuditOrigin } from '../db/queries/audit-logs.ts';
 import { insertJobNote } from '../db/queries/job-logs.ts';
 import { insertJob } from '../db/queries/provisioner-jobs.ts';
 import { type BuildVersion, listParameters, listPresets } from '../db/queries/template-versions.ts';
-import { encodeState, replaceBuildState } from '../db/queries/workspace-build-states.ts';
+import { insertStateVersion } from '../db/queries/state-versions.ts';
 import { findLatestBuild, insertBuild, listBuildParameters } from '../db/queries/workspace-builds.ts';
 import { getWorkspaceNames } from '../db/queries/workspaces.ts';
+import { type PlainState, packState } from '../db/state-contents.ts';
 import type { workspaceBuilds } from '../db/schema/workspaces.ts';
 import type { CommandDeps } from './deps.ts';
+import { authorOf } from './operator-state.ts';
 import type { JobFacts } from './start-job.ts';
 
 export type BuildReason = NonNullable<(typeof workspaceBuilds.$inferInsert)['reason']>;
@@ -30,6 +32,11 @@ const humanReasons: readonly BuildReason[] = [
   'task_resume',
 ];
 
+/** A state that an operator gives with a build: an uploaded one, or the empty one of an orphan delete. */
+export interface GivenState extends PlainState {
+  readonly source: 'upload' | 'orphan';
+}
+
 export interface PendingBuild {
   readonly id: string;
   readonly workspace: { readonly id: string; readonly name: string; readonly organizationId: string };
@@ -39,7 +46,12 @@ export interface PendingBuild {
   readonly requested: readonly { readonly name: string; readonly value: string }[];
   readonly presetId: string | null;
   /** State to start from instead of the newest one; empty = forget everything (orphan). */
-  readonly state?: { readonly bytes: Buffer; readonly serial: number; readonly lineage: string };
+  readonly state?: GivenState;
+  /**
+   * The build repeats the latest one: the values stored with it are taken as they are, ephemeral ones too. They were judged
+   * when it was requested, and the version is the same.
+   */
+  readonly repeat?: { readonly refreshOnly: boolean };
   readonly debug: boolean;
   readonly origin: AuditOrigin;
 }
@@ -61,16 +73,20 @@ export async function insertPendingBuild(
   if (latest?.active === true) throw activeBuild();
   const previous = latest === undefined ? [] : await listBuildParameters(tx, latest.id);
   const preset = await presetOf(tx, build);
-  const { values, ignored } = resolveParameters({
-    parameters: await listParameters(tx, version.id),
-    requested: build.requested,
-    preset: preset?.parameters ?? null,
-    previous,
-    transition,
-    isFirstBuild: latest === undefined,
-    isClaim: false,
-    mode: latest === undefined ? 'create' : 'build',
-  });
+  const { values, ignored } =
+    build.repeat !== undefined
+      ? { values: previous, ignored: [] }
+      : resolveParameters({
+          parameters: await listParameters(tx, version.id),
+          requested: build.requested,
+          preset: preset?.parameters ?? null,
+          previous,
+          transition,
+          isFirstBuild: latest === undefined,
+          isClaim: false,
+          mode: latest === undefined ? 'create' : 'build',
+        });
+  const refreshOnly = build.repeat?.refreshOnly === true;
   const jobId = randomUUID();
   const human = humanReasons.includes(reason) && subject.id !== PREBUILDS_SYSTEM_USER_ID;
   const priority = human
@@ -102,6 +118,9 @@ export async function insertPendingBuild(
     templateVersionPresetId:
       preset?.id ?? (latest?.templateVersionId === version.id ? latest.templateVersionPresetId : null),
     prebuildStage: 'none',
+    refreshOnly,
+    // Looking at a workspace neither prolongs nor ends its time.
+    ...(refreshOnly && { deadline: latest?.deadline ?? null, maxDeadline: latest?.maxDeadline ?? null }),
     parameters: values,
     now,
   }).catch((err: unknown) => {
@@ -112,7 +131,13 @@ export async function insertPendingBuild(
     await insertJobNote(tx, { jobId, level: 'info', output });
   }
   if (build.state !== undefined)
-    await replaceBuildState(tx, build.id, await encodeState(deps.cipher, { buildId: build.id, ...build.state }));
+    await insertStateVersion(tx, deps.cipher, {
+      workspaceId: workspace.id,
+      buildId: build.id,
+      source: build.state.source,
+      createdBy: authorOf(subject),
+      content: await packState(build.state),
+    });
   const names = await getWorkspaceNames(tx, workspace.id);
   await insertAudit(tx, {
     origin: build.origin,
@@ -129,6 +154,7 @@ export async function insertPendingBuild(
       workspace_id: workspace.id,
       build_number: String(buildNumber),
       build_reason: reason,
+      ...(refreshOnly && { refresh_only: true }),
     },
   });
   await notify(tx, workspacesChannel, workspace.id);

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { authorize, authorizeWorkspace, isAllowed, templateObject } from '../domain/authorization.ts';
+import { type Repetition, repeatObstacle } from '../domain/build-repairs.ts';
 import { DomainError, invalidField, notFound } from '../domain/errors.ts';
 import { PREBUILDS_SYSTEM_USER_ID } from '../domain/ids.ts';
 import type { Transition } from '../domain/jobs.ts';
@@ -13,10 +14,10 @@ import { matchProvisioners } from '../db/queries/provisioner-daemons.ts';
 import { endJob } from '../db/queries/provisioner-jobs.ts';
 import { findLatestBuild, finishBuildRow } from '../db/queries/workspace-builds.ts';
 import { type WorkspaceRow, lockWorkspace, markWorkspaceDeleted } from '../db/queries/workspaces.ts';
-import { parseState } from '../terraform/state.ts';
 import type { CommandDeps } from './deps.ts';
 import { type IdempotentRequest, once, rememberResult } from './idempotency.ts';
-import { type BuildReason, insertPendingBuild } from './insert-pending-build.ts';
+import { type BuildReason, type GivenState, insertPendingBuild } from './insert-pending-build.ts';
+import { readOperatorState } from './operator-state.ts';
 import { type JobFacts, startJob } from './start-job.ts';
 import { taskQueueOf } from './task-queue.ts';
 
@@ -31,6 +32,8 @@ export interface RequestBuild {
   readonly debug: boolean;
   readonly reason: BuildReason;
   readonly dryRun: boolean;
+  /** Repeats this build, its version and values as they were; refused when it is not the latest any more. */
+  readonly repeat?: { readonly buildId: string; readonly as: Repetition } | undefined;
   readonly origin: AuditOrigin;
   readonly idempotency?: IdempotentRequest | undefined;
 }
@@ -90,6 +93,7 @@ async function prepare(tx: Db, deps: CommandDeps, subject: Subject, input: Reque
   if (workspace.deleted) throw new DomainError('GONE', 'The workspace is deleted');
   authorizeTransition(subject, workspace, input.transition);
   const latest = await findLatestBuild(tx, workspace.id);
+  if (input.repeat !== undefined) assertRepeatable(latest, input.repeat);
   if (latest?.active === true)
     throw new DomainError('CONFLICT', 'A build of this workspace is already active', {
       detail: 'Wait until it has finished, or cancel it.',
@@ -107,12 +111,31 @@ async function prepare(tx: Db, deps: CommandDeps, subject: Subject, input: Reque
     reason: input.reason,
     requested: input.richParameterValues,
     presetId: input.presetId ?? null,
+    ...(input.repeat !== undefined && {
+      repeat: { refreshOnly: input.repeat.as === 'refresh' || latest!.refreshOnly },
+    }),
     ...(state !== undefined && { state }),
     debug: input.debug,
     origin: input.origin,
   });
   const forgotten = input.orphan && (await forgetNow(tx, workspace.id, { buildId: id, ...facts }));
   return { id, facts: forgotten ? undefined : facts };
+}
+
+/** Throws CONFLICT saying why. */
+function assertRepeatable(
+  latest: Awaited<ReturnType<typeof findLatestBuild>>,
+  repeat: NonNullable<RequestBuild['repeat']>,
+): void {
+  if (latest === undefined) throw notFound();
+  const obstacle =
+    latest.id === repeat.buildId
+      ? repeatObstacle(repeat.as, latest)
+      : {
+          message: `There is a later build, number ${latest.buildNumber}`,
+          detail: 'Only the latest build of a workspace can be repeated.',
+        };
+  if (obstacle !== null) throw new DomainError('CONFLICT', obstacle.message, { detail: obstacle.detail });
 }
 
 /**
@@ -153,7 +176,8 @@ async function versionFor(
   if (last === undefined || template === undefined || template === null)
     throw new DomainError('INVALID_INPUT', 'The template of this workspace is gone');
   const starts = input.transition === 'start';
-  const active = starts && (workspace.automaticUpdates === 'always' || template.requireActiveVersion);
+  const active =
+    starts && input.repeat === undefined && (workspace.automaticUpdates === 'always' || template.requireActiveVersion);
   const wanted = input.templateVersionId ?? (active ? template.activeVersionId : last.id);
   const version = wanted === last.id ? last : await findVersionForBuild(tx, wanted);
   if (version === undefined || version.template === null || version.templateId !== workspace.templateId)
@@ -176,20 +200,11 @@ function startingState(
   subject: Subject,
   version: { template: NonNullable<BuildVersion['template']> },
   input: RequestBuild,
-): { bytes: Buffer; serial: number; lineage: string } | undefined {
+): GivenState | undefined {
   if (input.orphan && input.transition !== 'delete') throw invalidField('orphan', 'only a delete can forget resources');
   if (input.orphan && input.state !== undefined) throw invalidField('orphan', 'cannot be combined with a state');
   if (input.orphan || input.state !== undefined || input.debug)
     authorize(subject, 'update', templateObject(version.template));
-  if (input.orphan) return { bytes: Buffer.alloc(0), serial: 0, lineage: '' };
-  if (input.state === undefined) return undefined;
-  return readOperatorState(input.state);
-}
-
-/** A state given by an operator must at least be one. Throws INVALID_INPUT naming `state`. */
-export function readOperatorState(bytes: Buffer): { bytes: Buffer; serial: number; lineage: string } {
-  if (bytes.length === 0) return { bytes, serial: 0, lineage: '' };
-  const parsed = parseState(bytes);
-  if (parsed === null) throw invalidField('state', 'not a Terraform state');
-  return { bytes, serial: parsed.serial, lineage: parsed.lineage };
+  if (input.orphan) return { ...readOperatorState(Buffer.alloc(0)), source: 'orphan' };
+  return input.state === undefined ? undefined : { ...readOperatorState(input.state), source: 'upload' };
 }

@@ -14,6 +14,35 @@ export interface Database {
   close(): Promise<void>;
 }
 
+/** Statements with more parameters are mostly lists of varying length, each of them a statement of its own. */
+const preparedUpToParameters = 32;
+
+/**
+ * The driver with named prepared statements for what drizzle sends: planned once per connection, and one round trip instead
+ * of two. Drizzle calls `unsafe`, which never prepares by itself.
+ */
+function preparing<Client extends postgres.Sql | postgres.TransactionSql>(client: Client): Client {
+  const unsafe = (query: string, parameters: never[] = [], options: object = {}) =>
+    client.unsafe(query, parameters, {
+      ...(parameters.length > 0 && parameters.length <= preparedUpToParameters && { prepare: true }),
+      ...options,
+    });
+  const within =
+    (name: 'begin' | 'savepoint') =>
+    (...args: unknown[]) => {
+      const work = args.pop() as (tx: postgres.TransactionSql) => unknown;
+      const method = (client as unknown as Record<string, (...all: unknown[]) => unknown>)[name]!;
+      return method(...args, (tx: postgres.TransactionSql) => work(preparing(tx)));
+    };
+  return new Proxy(client, {
+    get(target, key) {
+      if (key === 'unsafe') return unsafe;
+      if (key === 'begin' || key === 'savepoint') return within(key);
+      return Reflect.get(target, key) as unknown;
+    },
+  });
+}
+
 /**
  * Opens a pool of at most `max` connections. Statements are prepared once per connection. Statement timeout 60 s: a
  * forgotten query must not hold a connection for ever (design §5 "reconcilers that eat the database").
@@ -27,7 +56,7 @@ export function connect(url: string, options: { max: number; applicationName: st
     onnotice: () => undefined,
     connection: { application_name: options.applicationName, TimeZone: 'UTC', statement_timeout: 60_000 },
   });
-  return { db: drizzle(sql) as unknown as Db, sql, close: () => sql.end({ timeout: 5 }) };
+  return { db: drizzle(preparing(sql)) as unknown as Db, sql, close: () => sql.end({ timeout: 5 }) };
 }
 
 /** SQLSTATE of a driver error, also when drizzle wrapped it; undefined for anything else. */

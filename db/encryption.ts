@@ -2,12 +2,22 @@ import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:
 import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
+/** A value was encrypted with a key that is not among the configured ones. */
+export class UnknownKeyError extends Error {
+  readonly keyId: string;
+  constructor(keyId: string, place: string) {
+    super(`unknown encryption key ${keyId} for ${place}`);
+    this.name = 'UnknownKeyError';
+    this.keyId = keyId;
+  }
+}
+
 /** Column encryption: AES-256-GCM, first key encrypts, all decrypt. Source: spec/07 §10.1. */
 export interface ColumnCipher {
   readonly keyId: string;
   /** `place` is `table:column:row id`: a value cannot be moved to another row. */
   encrypt(place: string, plaintext: Buffer): Buffer;
-  /** Throws when the key is unknown or a single bit was changed. */
+  /** Throws UnknownKeyError, and Error when a single bit was changed. */
   decrypt(place: string, keyId: string, ciphertext: Buffer): Buffer;
 }
 
@@ -39,7 +49,7 @@ export function createColumnCipher(keys: readonly string[]): ColumnCipher {
     },
     decrypt(place, keyId, ciphertext) {
       const key = byId.get(keyId);
-      if (key === undefined) throw new Error(`unknown encryption key ${keyId} for ${place}`);
+      if (key === undefined) throw new UnknownKeyError(keyId, place);
       if (ciphertext[0] !== formatVersion || ciphertext.length < 29)
         throw new Error(`unreadable ciphertext at ${place}`);
       const decipher = createDecipheriv('aes-256-gcm', key, ciphertext.subarray(1, 13)).setAAD(Buffer.from(place));

@@ -13,6 +13,14 @@ export async function notify(tx: Db, channel: Channel, payload: string): Promise
   await tx.execute(sql`select pg_notify(${channel}, ${payload})`);
 }
 
+/** Tells followers that a job is over, and watchers of the workspace whose build it was that it changed. */
+export async function notifyJobEnd(tx: Db, jobId: string, buildId: string | undefined): Promise<void> {
+  await tx.execute(sql`
+    select pg_notify(${jobLogsChannel}, ${jobId}), pg_notify(${jobsChannel}, ${jobId}),
+      (select pg_notify(${workspacesChannel}, b.workspace_id::text) from workspace_builds b
+       where b.id = ${buildId ?? null}::uuid)`);
+}
+
 export interface Listener {
   /**
    * Wakes after each notification for `payload`, on reconnect, and every `recheckMs` (default 30 s): a lost

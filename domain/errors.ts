@@ -26,11 +26,20 @@ export const errorCodes = [
   'NOT_HERE',
   'LEASE_HELD',
   'WORKER_STOPPED',
+  'WORKER_LOST',
   'STATE_REJECTED',
+  // A stored state that cannot be decrypted, unzipped or does not match its checksum.
+  'STATE_DAMAGED',
 ] as const;
 export type ErrorCode = (typeof errorCodes)[number];
 
-const passingErrorCodes: readonly ErrorCode[] = ['LEASE_HELD', 'WORKER_STOPPED', 'UNAVAILABLE'];
+const passingErrorCodes: readonly ErrorCode[] = [
+  'LEASE_HELD',
+  'NOT_HERE',
+  'WORKER_STOPPED',
+  'WORKER_LOST',
+  'UNAVAILABLE',
+];
 
 /** Errors a retry cannot cure: never retried by a workflow. */
 export const finalErrorCodes: readonly ErrorCode[] = errorCodes.filter((code) => !passingErrorCodes.includes(code));

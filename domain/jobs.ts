@@ -4,16 +4,6 @@ export type Transition = 'start' | 'stop' | 'delete';
 
 export const jobPriority = { interactive: 1, import: 2, automatic: 3, pool: 4 } as const;
 
-/** Numbers of the lease protocol in one place (spec/02 §5.8). */
-export const lease = {
-  heartbeatEveryMs: 2_000,
-  renewEveryMs: 5_000,
-  durationMs: 60_000,
-  killGraceMs: 60_000,
-  takeOverAfterMs: 75_000,
-  hostQueueTimeoutMs: 30_000,
-} as const;
-
 /** Truth table of spec/02 §1.3; the generated column `job_status` computes the same. */
 export function jobStatus(job: {
   startedAt: Date | null;

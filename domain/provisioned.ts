@@ -216,6 +216,8 @@ export interface TemplateReferences {
   readonly agentOf: Readonly<Record<string, string>>;
   /** Label of a `coder_metadata` → label of the resource named in `resource_id`. */
   readonly metadataOf: Readonly<Record<string, string>>;
+  /** Labels of resources with provisioners; absent in versions that were imported before it was kept. */
+  readonly provisioned?: readonly string[];
 }
 
 export interface JobLogLine {

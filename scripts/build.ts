@@ -28,8 +28,9 @@ async function build(): Promise<void> {
     const cli = join(dist, 'cli', 'main.js');
     if (existsSync(cli)) chmodSync(cli, 0o755);
   });
-  await progress.step('copy migrations', async () => {
+  await progress.step('copy migrations and the shim', async () => {
     cpSync(join(root, 'db', 'migrations'), join(dist, 'db', 'migrations'), { recursive: true });
+    cpSync(join(root, 'terraform', 'shim.mjs'), join(dist, 'terraform', 'shim.mjs'));
   });
   await progress.step('bundle workflows', async () => {
     const { code } = await bundleWorkflowCode({ workflowsPath: join(root, 'workflows', 'index.ts') });

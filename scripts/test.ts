@@ -19,6 +19,9 @@ interface Report {
   }[];
 }
 
+/** Named one by one: two exclusions would each let the other in. */
+const fastProjects = ['domain', 'db', 'api', 'toolchain', 'terraform', 'workflows', 'replay', 'cli'];
+
 const given = process.argv.slice(2);
 const fast = given.includes('--fast');
 const summaryFile = given.find((arg) => arg.startsWith('--summary-file='))?.slice('--summary-file='.length);
@@ -33,7 +36,7 @@ const args = [
   '--reporter=default',
   '--reporter=json',
   `--outputFile.json=${reportFile}`,
-  ...(fast ? ['--project=!e2e', '--project=!faults'] : []),
+  ...(fast ? fastProjects.map((name) => `--project=${name}`) : []),
   ...forwarded,
 ];
 const ignore = (): void => undefined;

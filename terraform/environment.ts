@@ -49,8 +49,9 @@ export interface BuildEnvironmentInput {
   readonly variables: readonly VariableValue[];
   readonly externalAuthTokens: readonly { readonly id: string; readonly accessToken: string }[];
   readonly prebuildStage: 'none' | 'create' | 'claim';
-  /** Claims only: token of the workspace's single agent. */
+  /** Token of the workspace's single agent, when that has to keep it: on a claim and on a refresh. */
   readonly runningAgentToken: string | null;
+  readonly refreshOnly?: boolean;
   readonly agentScripts: AgentScripts;
   readonly task: { readonly id: string; readonly prompt: string } | null;
   readonly logLevel: 'debug' | null;
@@ -103,10 +104,10 @@ export function buildEnvironment(input: BuildEnvironmentInput): Record<string, s
   if (stage === 'create') environment['CODER_WORKSPACE_IS_PREBUILD'] = 'true';
   if (stage === 'claim') {
     environment['CODER_WORKSPACE_IS_PREBUILD_CLAIM'] = 'true';
-    // The provider hashes an empty agent id, so the name is the same for every agent.
-    if (input.runningAgentToken !== null)
-      environment[`CODER_RUNNING_WORKSPACE_AGENT_TOKEN_${sha256('')}`] = input.runningAgentToken;
   }
+  // The provider hashes an empty agent id, so the name is the same for every agent.
+  if (input.runningAgentToken !== null && (stage === 'claim' || input.refreshOnly === true))
+    environment[`CODER_RUNNING_WORKSPACE_AGENT_TOKEN_${sha256('')}`] = input.runningAgentToken;
   if (input.task !== null && !/^[0-]*$/.test(input.task.id)) {
     environment['CODER_TASK_ID'] = input.task.id;
     environment['CODER_TASK_PROMPT'] = input.task.prompt;

@@ -50,4 +50,6 @@ export const byIndex = (a: TerraformInstance, b: TerraformInstance): number =>
   (typeof a.indexKey === 'number' && typeof b.indexKey === 'number' ? a.indexKey - b.indexKey : byAddress(a, b));
 
 /** A `coder_…` type describes the workspace; everything else is infrastructure. */
+/** Type of the resource at an address. */
+export const typeOfAddress = (address: string): string => labelOf(address).split('.').at(-2) ?? '';
 export const isCoderType = (type: string): boolean => type.startsWith('coder_');

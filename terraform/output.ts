@@ -1,4 +1,5 @@
 import type { JobLogLine, JobTiming } from '../domain/provisioned.ts';
+import { type ApplyProgress, createApplyTracker } from './apply-progress.ts';
 import { type JsonObject, blocksAt, isObject, objectAt, parseObject, textAt } from './json.ts';
 import { type LogLevel, logLevelOf, logRows, splitLogLine } from './log-lines.ts';
 import { type TerraformStage, createTimingPairs, instantOf, ordered } from './timings.ts';
@@ -28,9 +29,9 @@ export interface OutputReader {
     readonly timings: readonly JobTiming[];
     /** Summary, address and detail of the first error; null when there was none. */
     readonly firstError: string | null;
-    /** Addresses whose change began and did not end. */
-    readonly inFlight: readonly string[];
   };
+  /** What an apply has made so far. */
+  readonly progress: () => ApplyProgress;
 }
 
 const logStages: Record<TerraformStage, string> = {
@@ -44,6 +45,7 @@ const logStages: Record<TerraformStage, string> = {
 export function createOutputReader(options: OutputReaderOptions): OutputReader {
   const { stage, logStage = logStages[stage], redact = (text) => text, shownOnce = new Set() } = options;
   const pairs = createTimingPairs(stage);
+  const tracker = createApplyTracker();
   let firstSeen = options.startedAt ?? null;
   let lastSeen = firstSeen;
   let firstError: string | null = null;
@@ -88,6 +90,7 @@ export function createOutputReader(options: OutputReaderOptions): OutputReader {
       if (line['type'] === 'diagnostic' && isObject(diagnostic))
         return { lines: pushDiagnostic(line, diagnostic, createdAt) };
       pairs.push(textAt(line, 'type'), objectAt(line, 'hook'), at);
+      tracker.push(line);
       const level = logLevelOf(line['@level']);
       // Values of outputs stand in other keys of the line and are never logged.
       return {
@@ -97,8 +100,9 @@ export function createOutputReader(options: OutputReaderOptions): OutputReader {
     result(endedAt) {
       const end = endedAt ?? lastSeen;
       const own = stageTiming(stage, firstSeen, end);
-      return { timings: [...(own === null ? [] : [own]), ...pairs.rows()], firstError, inFlight: pairs.inFlight() };
+      return { timings: [...(own === null ? [] : [own]), ...pairs.rows()], firstError };
     },
+    progress: tracker.progress,
   };
 }
 

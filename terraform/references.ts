@@ -112,7 +112,9 @@ export function referencesOfConfiguration(
   };
   const agentOf: Record<string, string> = {};
   const metadataOf: Record<string, string> = {};
+  const provisioned: string[] = [];
   for (const resource of resources) {
+    if (listAt(resource.config, 'provisioners').length > 0) provisioned.push(resource.label);
     if (childTypes.has(resource.type)) {
       const hosts = reached(resource, 'agent_id')
         .map(addressOfReference)
@@ -128,7 +130,7 @@ export function referencesOfConfiguration(
       if (longest !== undefined) metadataOf[resource.label] = addressOfReference(longest);
     }
   }
-  return { edges, agentOf, metadataOf };
+  return { edges, agentOf, metadataOf, provisioned: provisioned.toSorted() };
 }
 
 const isInfrastructure = (type: string | undefined): boolean =>

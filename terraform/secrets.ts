@@ -34,6 +34,8 @@ function* spellings(secret: string): Generator<string> {
 export interface Redactor {
   /** Secrets that became known later, e.g. tokens from a state. Shorter than 6 characters: ignored. */
   readonly add: (secrets: Iterable<string>) => void;
+  /** What was added so far, for a worker that takes over. */
+  readonly added: () => readonly string[];
   readonly redact: (text: string) => string;
 }
 
@@ -43,6 +45,7 @@ export interface Redactor {
  */
 export function createRedactor(secrets: Iterable<string> = []): Redactor {
   const byPrefix = new Map<string, string[]>();
+  const added: string[] = [];
   const known = new Set<string>();
   /** First characters of all secrets: most positions of a line are dismissed by this look-up alone. */
   const starts = new Set<number>();
@@ -50,6 +53,7 @@ export function createRedactor(secrets: Iterable<string> = []): Redactor {
   const add = (more: Iterable<string>): void => {
     for (const secret of more) {
       if (secret.length < minLength || known.has(secret)) continue;
+      added.push(secret);
       for (const spelling of spellings(secret)) {
         if (known.has(spelling)) continue;
         known.add(spelling);
@@ -90,5 +94,5 @@ export function createRedactor(secrets: Iterable<string> = []): Redactor {
   };
 
   add(secrets);
-  return { add, redact };
+  return { add, added: () => added, redact };
 }

@@ -1,5 +1,5 @@
 import { moduleInstances } from './plan.ts';
-import { type TerraformInstance, byAddress, indexText, labelOf } from './instances.ts';
+import { type TerraformInstance, byAddress, indexText, isCoderType, labelOf } from './instances.ts';
 import { type JsonObject, blocksAt, isObject, listAt, listOf, objectAt, parseObject, textAt } from './json.ts';
 import { stringLeaves } from './secrets.ts';
 
@@ -94,6 +94,17 @@ export function isNewerState(
 ): boolean {
   return previous === null || (previous.lineage === next.lineage && next.serial > previous.serial);
 }
+
+/**
+ * Address → id of each object in a state that stands for something in the world; what the `coder` provider makes is virtual.
+ * An object without an id is told by its values.
+ */
+export const objectIds = (bytes: string | Uint8Array | undefined): ReadonlyMap<string, string> =>
+  new Map(
+    (bytes === undefined ? [] : (parseState(bytes)?.instances ?? []))
+      .filter(({ mode, type }) => mode === 'managed' && !isCoderType(type))
+      .map(({ address, values }) => [address, textAt(values, 'id') || JSON.stringify(values)]),
+  );
 
 /** `terraform show -json` of a state; only the tests' cross-check reads it. An empty state has no `values` (§3.4). */
 export const showStateInstances = (shown: JsonObject): TerraformInstance[] =>

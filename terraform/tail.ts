@@ -1,5 +1,6 @@
 import { type FSWatcher, watch } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
+import { outputBase, takeAway } from './output-rotation.ts';
 
 /** Longer lines are cut, so that a template cannot exhaust the worker's memory (spec/02 §5.3). */
 export const maxLineBytes = 16 * 1024 * 1024;
@@ -15,6 +16,18 @@ export interface TailOptions {
   readonly until: Promise<unknown>;
   /** Ends the iteration at once. */
   readonly signal?: AbortSignal;
+  /** Takes away what was read, so that an endless output does not fill the disk. */
+  readonly rotation?: Rotation;
+}
+
+export interface Rotation {
+  /** How much has to be read before it is worth the pause. */
+  readonly atBytes: number;
+  /** Keeps the writer from writing until `release`; false = it cannot be held now. */
+  readonly hold: () => Promise<boolean>;
+  readonly release: () => void;
+  /** Whether nobody will ask for the lines again that were read so far. */
+  readonly stored: () => Promise<boolean>;
 }
 
 export interface TailedLine {
@@ -28,8 +41,21 @@ export interface TailedLine {
 export async function* tailLines(path: string, options: TailOptions): AsyncGenerator<TailedLine> {
   const wakeUp = createWakeUp(options);
   let file: FileHandle | null = null;
-  const line = createLineBuffer(options.fromOffset ?? 0);
+  let base = outputBase(path);
+  const line = createLineBuffer(Math.max(options.fromOffset ?? 0, base));
   const chunk = Buffer.alloc(chunkBytes);
+  const { rotation } = options;
+  const isFull = (): boolean => rotation !== undefined && line.readOffset() - base >= rotation.atBytes;
+  const read = async function* (from: FileHandle, until = (): boolean => false): AsyncGenerator<TailedLine> {
+    while (!until()) {
+      const { bytesRead } = await from.read(chunk, 0, chunkBytes, line.readOffset() - base);
+      if (bytesRead === 0) return;
+      for (const done of line.push(chunk.subarray(0, bytesRead))) {
+        yield done;
+        if (wakeUp.aborted()) return;
+      }
+    }
+  };
   try {
     for (;;) {
       if (wakeUp.aborted()) return;
@@ -38,13 +64,15 @@ export async function* tailLines(path: string, options: TailOptions): AsyncGener
       file ??= await openWhenThere(path);
       if (file !== null) {
         wakeUp.watch(path);
-        for (;;) {
-          const { bytesRead } = await file.read(chunk, 0, chunkBytes, line.readOffset());
-          if (bytesRead === 0) break;
-          for (const done of line.push(chunk.subarray(0, bytesRead))) {
-            yield done;
-            if (wakeUp.aborted()) return;
-          }
+        yield* read(file, isFull);
+        const held = rotation !== undefined && isFull() && (await rotation.hold());
+        try {
+          yield* read(file);
+          // Terraform writes whole lines; half a one would be lost for whoever takes over.
+          if (held && line.isComplete() && !wakeUp.aborted() && (await rotation.stored()))
+            base = takeAway(path, line.readOffset() - base);
+        } finally {
+          if (held) rotation.release();
         }
       }
       if (last) break;
@@ -104,6 +132,7 @@ function createLineBuffer(fromOffset: number) {
       }
       keep(bytes.subarray(start));
     },
+    isComplete: (): boolean => length === 0 && !cut,
     rest: (): TailedLine | null => (length === 0 && !cut ? null : take(readOffset)),
   };
 }

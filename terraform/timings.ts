@@ -52,12 +52,6 @@ export function createTimingPairs(stage: TerraformStage) {
       rows.set(key, { stage, source, action, resource: row, ...ordered(start.at, at) });
     },
     rows: (): JobTiming[] => [...rows.values()],
-    /** Addresses whose change began and did not end: what a killed run may have left half made. */
-    inFlight: (): string[] =>
-      [...started.values()]
-        .filter(({ operation }) => operation.family === 'apply' && operation.action !== 'read')
-        .map(({ operation }) => operation.address)
-        .toSorted(),
   };
 }
 

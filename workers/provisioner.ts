@@ -1,8 +1,13 @@
+import { Client } from '@temporalio/client';
 import { NativeConnection } from '@temporalio/worker';
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { createProvisionerActivities } from '../activities/index.ts';
 import { createSlots } from '../activities/slots.ts';
+import { createCgroups } from '../activities/cgroups.ts';
+import { keepReserve } from '../activities/disk-space.ts';
+import { heldBy } from '../activities/job-lease.ts';
+import { sweepPreparedSources } from '../activities/prepared-source.ts';
 import { sweepWorkRoot } from '../activities/work-root.ts';
 import { nativeConnectionOptions } from '../commands/temporal.ts';
 import { loadConfig, workerEnvironment } from '../config.ts';
@@ -12,9 +17,12 @@ import { markDaemonOffline, upsertDaemon } from '../db/queries/provisioner-daemo
 import { normalizeTags } from '../domain/jobs.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
+import { allowedEnvironment } from '../terraform/allowed-environment.ts';
+import { createShims } from '../terraform/shims.ts';
 import { checkTerraform } from '../terraform/version.ts';
 import { version } from '../api/version.ts';
 import { readHostId } from './host-id.ts';
+import { reportLostDeliveries } from './lost-deliveries.ts';
 import { runProcess } from './process.ts';
 import { createQueuePollers } from './queue-pollers.ts';
 import { freeLoopbackAddress, installRuntime, serveWorkerMetrics } from './temporal-runtime.ts';
@@ -56,14 +64,32 @@ await runProcess(logger, async () => {
   const slots = createSlots(config.CODER_PROVISIONER_DAEMONS);
   const cipher = createColumnCipher(keys);
   const workRoot = config.BERTH_WORK_ROOT;
-  const cleanUp = () =>
-    sweepWorkRoot({ db, cipher, logger, workRoot }).catch((err: unknown) =>
-      logger.warn({ err }, 'work root not swept'),
-    );
+  const hostId = readHostId(workRoot);
+  const { lease } = config;
+  const limits = {
+    minFreeBytes: config.BERTH_MIN_FREE_DISK,
+    maxProcesses: config.BERTH_TERRAFORM_MAX_PROCESSES,
+    openFiles: config.BERTH_TERRAFORM_MAX_OPEN_FILES,
+    cgroup: createCgroups(config.BERTH_CGROUP_ROOT, {
+      maxProcesses: config.BERTH_TERRAFORM_MAX_PROCESSES,
+      maxMemoryBytes: config.BERTH_TERRAFORM_MAX_MEMORY,
+    }),
+  };
+  const cleanUp = async () => {
+    try {
+      await sweepWorkRoot({ db, cipher, logger, workRoot, hostId });
+      await sweepPreparedSources({ workRoot }, Date.now());
+      keepReserve({ workRoot, limits, logger });
+    } catch (err) {
+      logger.warn({ err }, 'work root not swept');
+    }
+  };
+  const shims = createShims();
   const pollers = createQueuePollers({
     db,
     connection,
     namespace: config.TEMPORAL_NAMESPACE,
+    hostId,
     tags,
     slots: config.CODER_PROVISIONER_DAEMONS,
     logger,
@@ -73,17 +99,21 @@ await runProcess(logger, async () => {
       logger,
       metrics,
       slots,
+      shims,
+      lease,
+      limits,
       terraform: {
         path: terraform.path,
         version: terraform.version,
         cliConfigPath: config.BERTH_TF_CLI_CONFIG ?? null,
-        workerEnvironment: workerEnvironment(),
+        workerEnvironment: allowedEnvironment(workerEnvironment(), config.BERTH_TERRAFORM_ENV),
       },
       accessUrl: config.CODER_ACCESS_URL,
       workRoot,
-      hostId: readHostId(workRoot),
+      hostId,
       workerId,
       forceCancelMs: config.CODER_PROVISIONER_FORCE_CANCEL_INTERVAL,
+      buildTimeoutMs: config.CODER_BUILD_TIMEOUT,
       externalAuthIds: config.CODER_EXTERNAL_AUTH_IDS,
       maxTokenLifetimeMs: config.CODER_MAX_TOKEN_LIFETIME,
     }),
@@ -94,9 +124,11 @@ await runProcess(logger, async () => {
       logger.warn({ err }, 'heartbeat not written'),
     );
   };
-  await cleanUp();
   await pollers.refresh();
+  const client = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE });
+  await reportLostDeliveries({ client, workRoot, held: heldBy({ hostId, lease }), logger });
   await beat();
+  void cleanUp();
   const refresh = () => pollers.refresh().then(beat, (err: unknown) => logger.warn({ err }, 'queues not re-read'));
   const timers = [
     setInterval(() => void beat(), daemonHeartbeatMs),
@@ -111,6 +143,7 @@ await runProcess(logger, async () => {
   });
   const done = pollers.done.finally(async () => {
     for (const timer of timers) clearInterval(timer);
+    shims.close();
     await markDaemonOffline(db, workerId).catch(() => undefined);
     await closeMetrics();
     await database.close();

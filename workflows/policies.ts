@@ -1,26 +1,35 @@
 import { ActivityCancellationType, proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
 import { finalErrorCodes } from '../domain/errors.ts';
+import { heartbeat } from '../domain/lease.ts';
 import type { Activities } from '../activities/index.ts';
 
 /** Every timeout and retry rule of the house. No literal timeout elsewhere in workflow code. */
 const nonRetryableErrorTypes = [...finalErrorCodes];
 
 /**
- * A Terraform run: hours long, so its worker's death shows by missing heartbeats. Never retried blindly: what follows a
- * lost run is decided in run-job.ts (design §2). A cancel waits until Terraform has ended and its state is saved.
+ * A Terraform run: hours long, so its worker's death shows by missing heartbeats. Its own time limit is kept by the run itself
+ * (`CODER_BUILD_TIMEOUT`, at most 7 days); the one here only ends what nobody can end any more. Never retried blindly: what
+ * follows a lost run is decided in run-job.ts (design §2). A cancel waits until Terraform has ended and its state is saved.
  */
-export const terraformOn = (taskQueue: string, priority: number) =>
+export const terraformOn = (taskQueue: string, priority: number, options: { startWithinMs?: number } = {}) =>
   proxyActivities<Pick<Activities, 'runTerraform'>>({
     taskQueue,
-    startToCloseTimeout: '24 hours',
-    heartbeatTimeout: '10 seconds',
+    startToCloseTimeout: '8 days',
+    heartbeatTimeout: heartbeat.timeoutMs,
     cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
     priority: { priorityKey: priority },
     retry: { maximumAttempts: 1 },
+    ...(options.startWithinMs !== undefined && { scheduleToStartTimeout: options.startWithinMs }),
   });
 
-/** How often a lost run is continued (design §2), and how long its workflow waits between two tries to take it. */
-export const continuations = { max: 2, waitForLeaseMs: 15_000, waitForDatabaseMs: 2_000 } as const;
+/** How a workflow goes on after a run that did not end its job. */
+export const takingUp = {
+  /** Without a word from the server how long the lease is held. */
+  waitForLeaseMs: 15_000,
+  waitForDatabaseMs: 2_000,
+  /** A job whose every worker dies at once would kill workers for ever. */
+  maxLosses: 100,
+} as const;
 
 /** Our own short database work beside the workflow: no task queue in between. */
 export const db = proxyLocalActivities<Pick<Activities, 'finishJob'>>({

@@ -66,7 +66,11 @@ const getState = defineRoute({
   summary: 'Download the Terraform state',
   access: { type: 'template', action: 'update' },
   request: { params: idParam },
-  responses: { 200: { description: 'Raw state', content: { 'application/json': { schema: z.any() } } } },
+  responses: {
+    200: { description: 'Raw state', content: { 'application/json': { schema: z.any() } } },
+    409: { description: 'It is damaged; the detail offers another version' },
+    410: { description: 'It is no longer kept' },
+  },
 });
 const putState = defineRoute({
   method: 'put',
@@ -77,7 +81,11 @@ const putState = defineRoute({
   maxBodyBytes: stateBodyBytes,
   auditFailure: { resourceType: 'workspace_build', action: 'write', param: 'workspacebuild' },
   request: { params: idParam, ...jsonBody(z.object({ state: State })) },
-  responses: { 204: { description: 'Replaced' } },
+  responses: {
+    204: { description: 'Replaced, as a new version' },
+    409: { description: 'A build is active' },
+    410: { description: 'The workspace is deleted, or the build older than the versions that are kept' },
+  },
 });
 
 /** What hangs on one build: parameters, resources, log, timings, state. Source: spec/06 §9. */

@@ -133,7 +133,7 @@ export async function bodiesOf(c: Context<ApiEnv>, builds: readonly BuildView[])
 }
 
 /** One build; while it waits, also how many workers could take it. */
-async function bodyOf(c: Context<ApiEnv>, build: BuildView): Promise<WorkspaceBuildBody> {
+export async function bodyOf(c: Context<ApiEnv>, build: BuildView): Promise<WorkspaceBuildBody> {
   const [body] = await bodiesOf(c, [build]);
   if (build.job.status !== 'pending') return body!;
   const matched = await matchProvisioners(c.var.deps.db, taskQueueOf(build.job.tags));

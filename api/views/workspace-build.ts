@@ -50,7 +50,13 @@ export const WorkspaceBuild = z
     template_version_preset_id: z.string().nullable(),
     has_ai_task: z.boolean().optional(),
     has_external_agent: z.boolean().optional(),
-    possible_orphans: z.array(z.string()),
+    possible_orphans: z.array(z.string()).openapi({
+      description: 'Addresses that a lost run may have made without recording them: look where they run',
+    }),
+    refresh_only: z
+      .literal(true)
+      .optional()
+      .openapi({ description: 'Reads the world into the state, changes nothing' }),
   })
   .openapi('WorkspaceBuild');
 export type WorkspaceBuildBody = z.infer<typeof WorkspaceBuild>;
@@ -119,5 +125,6 @@ export function buildView(
     ...(build.hasAiTask !== null && { has_ai_task: build.hasAiTask }),
     ...(build.hasExternalAgent !== null && { has_external_agent: build.hasExternalAgent }),
     possible_orphans: build.possibleOrphans,
+    ...(build.refreshOnly && { refresh_only: true as const }),
   };
 }

@@ -3,6 +3,8 @@ import type { CliContext } from '../context.ts';
 import { ago, duration, statusText, table } from '../format.ts';
 import { parseWhole } from '../parse-values.ts';
 import type { ProvisionerJob } from '../types.ts';
+import { orphanAdvice } from '../orphans.ts';
+import { verbOf } from '../run-build.ts';
 import { getWorkspace, listBuilds } from '../workspaces.ts';
 
 const took = ({ started_at: from, completed_at: to }: ProvisionerJob): string =>
@@ -21,16 +23,35 @@ export function registerBuilds(program: Command, context: () => CliContext): voi
       const { colors } = cli.output;
       const rows = builds.map((build) => [
         String(build.build_number),
-        build.transition,
+        build.refresh_only === true ? `${build.transition} (${verbOf(build)})` : build.transition,
         statusText(build.job.status, colors),
         build.reason,
         build.initiator_name,
         build.template_version_name,
         took(build.job),
         ago(build.created_at, cli.now()),
+        build.possible_orphans.length === 0 ? '' : colors.yellow(`${build.possible_orphans.length} possible`),
         build.job.error ?? '',
       ]);
-      const header = ['BUILD', 'TRANSITION', 'STATUS', 'REASON', 'BY', 'VERSION', 'TOOK', 'CREATED', 'ERROR'];
-      cli.output.result(builds, () => table(header, rows, colors));
+      const header = [
+        'BUILD',
+        'TRANSITION',
+        'STATUS',
+        'REASON',
+        'BY',
+        'VERSION',
+        'TOOK',
+        'CREATED',
+        'ORPHANS',
+        'ERROR',
+      ];
+      cli.output.result(builds, () => {
+        const text = table(header, rows, colors);
+        const orphans = builds.flatMap((build) =>
+          build.possible_orphans.map((address) => `  build ${build.build_number}: ${address}`),
+        );
+        if (orphans.length === 0) return text;
+        return [text, '', 'May exist outside of the state:', ...orphans, orphanAdvice(workspace.name)].join('\n');
+      });
     });
 }

@@ -9,7 +9,7 @@ export function completionWords(program: Command): Map<string, readonly string[]
   const visit = (command: Command, path: string): void => {
     const names = command.commands.map((each) => each.name());
     const options = command.options.map((option) => option.long ?? '').filter((long) => long !== '');
-    words.set(path, [...names, ...options, ...(path === '' ? [] : globals)]);
+    words.set(path, [...new Set([...names, ...options, ...(path === '' ? [] : globals)])]);
     for (const each of command.commands) visit(each, `${path} ${each.name()}`.trim());
   };
   visit(program, '');

@@ -1,6 +1,8 @@
 import { ago, duration, facts, statusText, table } from '../format.ts';
+import { orphansText } from '../orphans.ts';
 import type { Colors } from '../output.ts';
-import type { ParameterValue, Workspace, WorkspaceAgent, WorkspaceResource } from '../types.ts';
+import { verbOf } from '../run-build.ts';
+import type { ParameterValue, Workspace, WorkspaceAgent, WorkspaceBuild, WorkspaceResource } from '../types.ts';
 
 /** A workspace that has just started: where to go now. */
 export function runningText(workspace: Workspace, colors: Colors): string {
@@ -12,6 +14,21 @@ export function runningText(workspace: Workspace, colors: Colors): string {
     '',
     `Next: berth show ${name}, berth stop ${name}`,
   ].join('\n');
+}
+
+/** What has become of a workspace by a build that succeeded. */
+export function endedText(workspace: Workspace, build: WorkspaceBuild, colors: Colors): string {
+  const { name } = workspace;
+  if (build.refresh_only === true)
+    return `The state of ${name} is as the world is (build ${build.build_number}). Next: berth show ${name}, berth start ${name}`;
+  switch (build.transition) {
+    case 'start':
+      return runningText(workspace, colors);
+    case 'stop':
+      return `${name} is stopped. Next: berth start ${name}`;
+    case 'delete':
+      return `${name} is deleted.`;
+  }
 }
 
 /** Everything that one looks for in a workspace. */
@@ -27,7 +44,7 @@ export function workspaceText(
       ['health', workspace.health.healthy ? null : colors.red('unhealthy')],
       ['template', `${workspace.template_name}, version ${build.template_version_name}`],
       ['update', workspace.outdated ? `berth start ${workspace.name} --update` : null],
-      ['build', `${build.build_number}, ${build.transition} by ${build.initiator_name}, ${ago(build.created_at, now)}`],
+      ['build', `${build.build_number}, ${verbOf(build)} by ${build.initiator_name}, ${ago(build.created_at, now)}`],
       ['error', build.job.error === undefined ? null : colors.red(build.job.error)],
       ['starts at', workspace.autostart_schedule],
       ['stops after', workspace.ttl_ms === undefined ? null : duration(workspace.ttl_ms)],
@@ -48,8 +65,7 @@ export function workspaceText(
         colors,
       ),
     );
-  if (build.possible_orphans.length > 0)
-    sections.push(`${colors.yellow('May exist outside of the state:')}\n  ${build.possible_orphans.join('\n  ')}`);
+  if (build.possible_orphans.length > 0) sections.push(orphansText(build, colors));
   return sections.join('\n\n');
 }
 

@@ -182,6 +182,7 @@ export const auditedTables = {
       'notifiedAutostopDeadline',
       'prebuildStage',
       'resourceReplacements',
+      'refreshOnly',
     ],
   },
 } as const satisfies Record<string, AuditedTable>;

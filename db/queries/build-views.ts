@@ -33,6 +33,7 @@ const buildViewColumns = {
   hasAiTask: workspaceBuilds.hasAiTask,
   hasExternalAgent: workspaceBuilds.hasExternalAgent,
   possibleOrphans: workspaceBuilds.possibleOrphans,
+  refreshOnly: workspaceBuilds.refreshOnly,
   templateId: templates.id,
   templateName: templates.name,
   templateDisplayName: templates.displayName,

@@ -12,19 +12,19 @@ import { templatesAllowing } from './templates.ts';
 export async function upsertFile(
   db: Db,
   file: { createdBy: string; mimetype: string; data: Buffer },
-): Promise<{ id: string; created: boolean }> {
+): Promise<{ id: string; hash: string; created: boolean }> {
   const hash = createHash('sha256').update(file.data).digest('hex');
   const [inserted] = await db
     .insert(files)
     .values({ ...file, hash, createdAt: sql`now()` })
     .onConflictDoNothing()
     .returning({ id: files.id });
-  if (inserted !== undefined) return { id: inserted.id, created: true };
+  if (inserted !== undefined) return { id: inserted.id, hash, created: true };
   const [row] = await db
     .select({ id: files.id })
     .from(files)
     .where(and(eq(files.hash, hash), eq(files.createdBy, file.createdBy)));
-  return { id: row!.id, created: false };
+  return { id: row!.id, hash, created: false };
 }
 
 export async function findFileOwner(db: Db, fileId: string) {

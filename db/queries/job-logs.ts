@@ -4,23 +4,33 @@ import type { Db } from '../client.ts';
 import { jobLogsChannel } from '../notifications.ts';
 import { provisionerJobLogs, provisionerJobs } from '../schema/provisioner-jobs.ts';
 
+/** Up to where the output of one Terraform run has become rows, in bytes. */
+export interface LogPosition {
+  readonly run: number;
+  readonly stdout: number;
+  readonly stderr: number;
+}
+
+export interface LogBatch {
+  readonly jobId: string;
+  readonly attempt: number;
+  readonly lines: readonly JobLogLine[];
+  /** Totals after this batch (domain/job-logs.ts). */
+  readonly length: number;
+  readonly overflowed: boolean;
+  readonly position: LogPosition;
+  /** Creations that are not safe yet (domain/continuation.ts); null = as before. */
+  readonly unsettled: readonly string[] | null;
+}
+
 /**
- * Writes one batch and moves the fenced counters in one statement, then tells followers. `length` and `overflowed` are the
- * totals after this batch (domain/job-logs.ts). false = the attempt is fenced and nothing was written.
+ * Writes one batch and moves the fenced counters in one statement, then tells followers: a reader that takes over goes on
+ * exactly where the rows end. false = the attempt is fenced and nothing was written. Source: spec/02 §1.6.
  */
-export async function appendJobLogs(
-  db: Db,
-  input: {
-    jobId: string;
-    attempt: number;
-    lines: readonly JobLogLine[];
-    length: number;
-    overflowed: boolean;
-    logOffset: number;
-  },
-): Promise<boolean> {
+export async function appendJobLogs(db: Db, batch: LogBatch): Promise<boolean> {
+  const { position } = batch;
   const rows = JSON.stringify(
-    input.lines.map((line) => ({
+    batch.lines.map((line) => ({
       created_at: line.createdAt.toISOString(),
       source: line.source,
       level: line.level,
@@ -29,11 +39,14 @@ export async function appendJobLogs(
       output: line.output.replaceAll('\0', '').toWellFormed(),
     })),
   );
+  const unsettled = batch.unsettled === null ? null : JSON.stringify(batch.unsettled);
   const result = await db.execute<{ fenced: number }>(sql`
     with fenced as (
       update provisioner_jobs
-      set logs_length = ${input.length}, logs_overflowed = ${input.overflowed}, log_offset = ${input.logOffset}, updated_at = now()
-      where id = ${input.jobId} and attempt = ${input.attempt} and completed_at is null
+      set logs_length = ${batch.length}, logs_overflowed = ${batch.overflowed}, updated_at = now(),
+        log_run = ${position.run}, log_offset = ${position.stdout}, log_error_offset = ${position.stderr},
+        unsettled = coalesce(${unsettled}::text::jsonb, unsettled)
+      where id = ${batch.jobId} and attempt = ${batch.attempt} and completed_at is null
       returning id
     ), inserted as (
       insert into provisioner_job_logs (job_id, created_at, source, level, stage, output)
@@ -45,7 +58,7 @@ export async function appendJobLogs(
       returning id
     )
     select (select count(*)::int from fenced) as fenced,
-      (select pg_notify(${jobLogsChannel}, ${input.jobId}) from inserted limit 1)`);
+      (select pg_notify(${jobLogsChannel}, ${batch.jobId}) from inserted limit 1)`);
   return (result[0]?.fenced ?? 0) > 0;
 }
 

@@ -30,7 +30,8 @@ interface Target {
 
 /**
  * Writes everything one run made: resources, metadata, agents (parents before sub-agents), apps, scripts, log sources,
- * metadata, dev containers, monitors. One INSERT a table, inside the completion transaction. Source: spec/02 §1.10.
+ * metadata, dev containers, monitors. One INSERT a table, inside the completion transaction; all are sent at once, and the
+ * server takes them in this order. Source: spec/02 §1.10.
  */
 export async function insertProvisionedResources(
   tx: Db,
@@ -40,37 +41,35 @@ export async function insertProvisionedResources(
 ): Promise<void> {
   const { jobId, transition, now } = target;
   const resources = provisioned.resources;
-  if (resources.length === 0) return;
-  await tx.insert(workspaceResources).values(
-    resources.map((resource) => ({
-      id: resource.id,
-      createdAt: now,
-      jobId,
-      transition,
-      type: resource.type,
-      name: resource.name,
-      hide: resource.hide,
-      icon: resource.icon,
-      instanceType: resource.instanceType,
-      dailyCost: resource.dailyCost,
-      modulePath: resource.modulePath,
-    })),
-  );
+  const rows = resources.map((resource) => ({
+    id: resource.id,
+    createdAt: now,
+    jobId,
+    transition,
+    type: resource.type,
+    name: resource.name,
+    hide: resource.hide,
+    icon: resource.icon,
+    instanceType: resource.instanceType,
+    dailyCost: resource.dailyCost,
+    modulePath: resource.modulePath,
+  }));
   const metadata = resources.flatMap((resource) =>
     resource.metadata.map((item) => ({ workspaceResourceId: resource.id, ...item })),
   );
-  if (metadata.length > 0) await tx.insert(workspaceResourceMetadata).values(metadata);
-  const agents = resources.flatMap((resource) => resource.agents.map((agent) => ({ agent, resourceId: resource.id })));
-  if (agents.length === 0) return;
-  await tx
-    .insert(workspaceAgents)
-    .values(agents.map(({ agent, resourceId }) => agentRow(cipher, agent, resourceId, now)));
-  await tx.insert(workspaceAgentConnections).values(agents.map(({ agent }) => ({ agentId: agent.id })));
-  await insertAgentChildren(
-    tx,
-    agents.map(({ agent }) => agent),
-    now,
-  );
+  const placed = resources.flatMap((resource) => resource.agents.map((agent) => ({ agent, resourceId: resource.id })));
+  const agentRows = placed.map(({ agent, resourceId }) => agentRow(cipher, agent, resourceId, now));
+  await Promise.all([
+    rows.length > 0 && tx.insert(workspaceResources).values(rows),
+    metadata.length > 0 && tx.insert(workspaceResourceMetadata).values(metadata),
+    agentRows.length > 0 && tx.insert(workspaceAgents).values(agentRows),
+    agentRows.length > 0 && tx.insert(workspaceAgentConnections).values(agentRows.map(({ id }) => ({ agentId: id }))),
+    ...agentChildInserts(
+      tx,
+      placed.map(({ agent }) => agent),
+      now,
+    ),
+  ]);
 }
 
 function agentRow(cipher: ColumnCipher, agent: ProvisionedAgent, resourceId: string, now: Date) {
@@ -98,7 +97,8 @@ function agentRow(cipher: ColumnCipher, agent: ProvisionedAgent, resourceId: str
   };
 }
 
-async function insertAgentChildren(tx: Db, agents: readonly ProvisionedAgent[], now: Date): Promise<void> {
+/** Statements that are not sent before somebody awaits them. */
+function agentChildInserts(tx: Db, agents: readonly ProvisionedAgent[], now: Date) {
   const apps = agents.flatMap((agent) =>
     agent.apps.map(({ healthcheckIntervalSeconds, ...app }) => ({
       ...app,
@@ -107,44 +107,40 @@ async function insertAgentChildren(tx: Db, agents: readonly ProvisionedAgent[], 
       healthcheckInterval: healthcheckIntervalSeconds,
     })),
   );
-  if (apps.length > 0) await tx.insert(workspaceApps).values(apps);
   const scripts = agents.flatMap((agent) => agent.scripts.map((script) => ({ script, agentId: agent.id })));
-  if (scripts.length > 0) {
-    await tx.insert(workspaceAgentLogSources).values(
-      scripts.map(({ script, agentId }) => ({
-        workspaceAgentId: agentId,
-        id: script.logSourceId,
-        createdAt: now,
-        displayName: script.displayName.slice(0, 127),
-        icon: script.icon,
-      })),
-    );
-    await tx.insert(workspaceAgentScripts).values(
-      scripts.map(({ script: { icon: _icon, ...row }, agentId }) => ({
-        ...row,
-        workspaceAgentId: agentId,
-        createdAt: now,
-      })),
-    );
-  }
+  const logSources = scripts.map(({ script, agentId }) => ({
+    workspaceAgentId: agentId,
+    id: script.logSourceId,
+    createdAt: now,
+    displayName: script.displayName.slice(0, 127),
+    icon: script.icon,
+  }));
+  const scriptRows = scripts.map(({ script: { icon: _icon, ...row }, agentId }) => ({
+    ...row,
+    workspaceAgentId: agentId,
+    createdAt: now,
+  }));
   const metadata = agents.flatMap((agent) => agent.metadata.map((item) => ({ ...item, workspaceAgentId: agent.id })));
-  if (metadata.length > 0) await tx.insert(workspaceAgentMetadata).values(metadata);
   const devcontainers = agents.flatMap((agent) =>
     agent.devcontainers.map((row) => ({ ...row, workspaceAgentId: agent.id, createdAt: now })),
   );
-  if (devcontainers.length > 0) await tx.insert(workspaceAgentDevcontainers).values(devcontainers);
   const monitors = agents.flatMap((agent) => agent.monitors.map((monitor) => ({ ...monitor, agentId: agent.id })));
   const stamps = { createdAt: now, updatedAt: now };
-  const memory = monitors.filter((monitor) => monitor.path === null);
-  if (memory.length > 0)
-    await tx
-      .insert(workspaceAgentMemoryResourceMonitors)
-      .values(memory.map(({ agentId, enabled, threshold }) => ({ agentId, enabled, threshold, ...stamps })));
-  const volumes = monitors.filter((monitor) => monitor.path !== null);
-  if (volumes.length > 0)
-    await tx
-      .insert(workspaceAgentVolumeResourceMonitors)
-      .values(volumes.map(({ path, ...monitor }) => ({ ...monitor, path: path!, ...stamps })));
+  const memory = monitors
+    .filter((monitor) => monitor.path === null)
+    .map(({ agentId, enabled, threshold }) => ({ agentId, enabled, threshold, ...stamps }));
+  const volumes = monitors
+    .filter((monitor) => monitor.path !== null)
+    .map(({ path, ...monitor }) => ({ ...monitor, path: path!, ...stamps }));
+  return [
+    apps.length > 0 && tx.insert(workspaceApps).values(apps),
+    logSources.length > 0 && tx.insert(workspaceAgentLogSources).values(logSources),
+    scriptRows.length > 0 && tx.insert(workspaceAgentScripts).values(scriptRows),
+    metadata.length > 0 && tx.insert(workspaceAgentMetadata).values(metadata),
+    devcontainers.length > 0 && tx.insert(workspaceAgentDevcontainers).values(devcontainers),
+    memory.length > 0 && tx.insert(workspaceAgentMemoryResourceMonitors).values(memory),
+    volumes.length > 0 && tx.insert(workspaceAgentVolumeResourceMonitors).values(volumes),
+  ];
 }
 
 /** Modules seen in a run, one row each. */

@@ -1,10 +1,11 @@
 import { and, eq, inArray, isNotNull, isNull, lt, sql } from 'drizzle-orm';
-import { lease } from '../../domain/jobs.ts';
 import type { JobTiming } from '../../domain/provisioned.ts';
 import type { Db } from '../client.ts';
+import { workspacesChannel } from '../notifications.ts';
 import { type JobInput, provisionerJobTimings, provisionerJobs } from '../schema/provisioner-jobs.ts';
 
 const seconds = (ms: number) => sql.raw(`interval '${ms / 1000} seconds'`);
+const inFuture = (ms: number) => sql`now() + ${seconds(ms)}`;
 
 export interface NewJob {
   id: string;
@@ -48,53 +49,109 @@ const takenColumns = {
   startedAt: provisionerJobs.startedAt,
   logsLength: provisionerJobs.logsLength,
   logsOverflowed: provisionerJobs.logsOverflowed,
+  logRun: provisionerJobs.logRun,
+  logOffset: provisionerJobs.logOffset,
+  logErrorOffset: provisionerJobs.logErrorOffset,
+  continuations: provisionerJobs.continuations,
+  unsettled: provisionerJobs.unsettled,
 };
 export type TakenJob = Awaited<ReturnType<typeof takeJob>>;
 
+export interface Take {
+  readonly jobId: string;
+  readonly hostId: string;
+  readonly workerId: string;
+  readonly leaseMs: number;
+  /** How long after the end of its lease a job may be taken from another host. */
+  readonly takeOverAfterMs: number;
+}
+
 /**
- * The take (spec/02 §5.8): pending → running, or a lost run is continued. Attempt + 1 fences whoever ran it before.
- * undefined = not to be had now: completed, canceled before it began, or leased to another host.
+ * The take (spec/02 §5.8): pending → running, or a lost run is taken up. Attempt + 1 fences whoever ran it before.
+ * undefined = not to be had now: completed, canceled before it began, or leased to another host. `runsForMs`: since it was
+ * taken for the first time. What was read of Terraform's output is known on the host that has the output only.
  */
-export async function takeJob(tx: Db, input: { jobId: string; hostId: string; workerId: string }) {
-  const [row] = await tx
+export async function takeJob(db: Db, take: Take) {
+  const [row] = await db
     .update(provisionerJobs)
     .set({
       attempt: sql`attempt + 1`,
-      hostId: input.hostId,
-      workerId: input.workerId,
-      leaseUntil: sql`now() + ${seconds(lease.durationMs)}`,
+      hostId: take.hostId,
+      workerId: take.workerId,
+      leaseUntil: inFuture(take.leaseMs),
       startedAt: sql`coalesce(started_at, now())`,
       workflowStartedAt: sql`coalesce(workflow_started_at, now())`,
       updatedAt: sql`now()`,
+      logRun: sql`case when host_id = ${take.hostId} then log_run else 0 end`,
     })
     .where(
       and(
-        eq(provisionerJobs.id, input.jobId),
+        eq(provisionerJobs.id, take.jobId),
         isNull(provisionerJobs.completedAt),
         sql`(started_at is null and canceled_at is null
-          or started_at is not null and (host_id = ${input.hostId} or lease_until + ${seconds(lease.takeOverAfterMs)} < now()))`,
+          or started_at is not null and (host_id = ${take.hostId} or lease_until + ${seconds(take.takeOverAfterMs)} < now()))`,
       ),
     )
-    .returning({ ...takenColumns, canceledAt: provisionerJobs.canceledAt });
+    .returning({
+      ...takenColumns,
+      canceledAt: provisionerJobs.canceledAt,
+      runsForMs: sql<number>`(extract(epoch from now() - started_at) * 1000)::float8`,
+      // Watchers of the workspace see the build begin.
+      watchers: sql<string | null>`(
+        select pg_notify(${workspacesChannel}, b.workspace_id::text)::text from workspace_builds b where b.job_id = provisioner_jobs.id)`,
+    });
   return row;
 }
 
+/** How long another host may not take the job yet; at least a second, so that whoever asks too early does not ask at once. */
+export async function leaseHeldForMs(db: Db, jobId: string, takeOverAfterMs: number): Promise<number> {
+  const [row] = await db
+    .select({
+      heldMs: sql<number>`(extract(epoch from lease_until + ${seconds(takeOverAfterMs)} - now()) * 1000)::float8`,
+    })
+    .from(provisionerJobs)
+    .where(eq(provisionerJobs.id, jobId));
+  return Math.ceil(Math.max(1_000, row?.heldMs ?? 0));
+}
+
 /** Renews the lease and reads a cancel back. undefined = the attempt is fenced or the job is over. */
-export async function renewLease(db: Db, jobId: string, attempt: number): Promise<{ canceled: boolean } | undefined> {
+export async function renewLease(
+  db: Db,
+  lease: { readonly jobId: string; readonly attempt: number; readonly leaseMs: number },
+): Promise<{ canceled: boolean } | undefined> {
   const [row] = await db
     .update(provisionerJobs)
-    .set({ leaseUntil: sql`now() + ${seconds(lease.durationMs)}` })
-    .where(mine(jobId, attempt))
+    .set({ leaseUntil: inFuture(lease.leaseMs) })
+    .where(mine(lease.jobId, lease.attempt))
     .returning({ canceledAt: provisionerJobs.canceledAt });
   return row === undefined ? undefined : { canceled: row.canceledAt !== null };
 }
 
-/** Gives the lease back: whoever asks next may take the job, on whatever host. */
-export async function releaseLease(db: Db, jobId: string, attempt: number): Promise<void> {
+/** Gives the lease back: whoever asks next may take the job, on whatever host. Nothing of the job is left here. */
+export async function releaseLease(
+  db: Db,
+  lease: { readonly jobId: string; readonly attempt: number; readonly takeOverAfterMs: number },
+): Promise<void> {
   await db
     .update(provisionerJobs)
     .set({ leaseUntil: sql`now() - ${seconds(lease.takeOverAfterMs + 1)}` })
-    .where(mine(jobId, attempt));
+    .where(mine(lease.jobId, lease.attempt));
+}
+
+/**
+ * Says that from now on the world may change. `continued`: a lost Terraform is gone on from, which is counted. false = the
+ * attempt is fenced, and Terraform must not begin.
+ */
+export async function markApplyBegun(
+  db: Db,
+  apply: { readonly jobId: string; readonly attempt: number; readonly continued: boolean },
+): Promise<boolean> {
+  const rows = await db
+    .update(provisionerJobs)
+    .set({ unsettled: [], ...(apply.continued && { continuations: sql`continuations + 1` }) })
+    .where(mine(apply.jobId, apply.attempt))
+    .returning({ id: provisionerJobs.id });
+  return rows.length > 0;
 }
 
 /** Locks the attempt's job at the beginning of its completion and tells whether a cancel was accepted meanwhile. */
@@ -170,6 +227,7 @@ export async function findJob(db: Db, jobId: string) {
       canceledAt: provisionerJobs.canceledAt,
       completedAt: provisionerJobs.completedAt,
       leaseUntil: provisionerJobs.leaseUntil,
+      hostId: provisionerJobs.hostId,
       type: provisionerJobs.type,
       input: provisionerJobs.input,
       tags: provisionerJobs.tags,

@@ -1,8 +1,8 @@
-import { and, eq } from 'drizzle-orm';
+import { and, eq, sql } from 'drizzle-orm';
 import { createHash, randomInt } from 'node:crypto';
 import { TOKEN_ID_LENGTH, TOKEN_SECRET_LENGTH } from '../../domain/session-token.ts';
 import type { Db } from '../client.ts';
-import { apiKeys, users } from '../schema/users.ts';
+import { apiKeys } from '../schema/users.ts';
 
 const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
 const randomText = (length: number): string =>
@@ -19,28 +19,29 @@ export async function deleteSessionToken(tx: Db, key: { userId: string; name: st
   await tx.delete(apiKeys).where(and(eq(apiKeys.userId, key.userId), eq(apiKeys.tokenName, key.name)));
 }
 
-/** Token of a started workspace: the one before it stops working in the same transaction (spec/07 §3.2). */
+/** Token of a started workspace: the one before it stops working in the same statement (spec/07 §3.2). */
 export async function replaceSessionToken(
-  tx: Db,
-  key: { userId: string; name: string; lifetimeSeconds: number; now: Date },
+  db: Db,
+  key: {
+    userId: string;
+    name: string;
+    /** The owner's. */
+    loginType: (typeof apiKeys.$inferInsert)['loginType'];
+    lifetimeSeconds: number;
+    now: Date;
+  },
 ): Promise<string> {
-  await deleteSessionToken(tx, key);
-  const { token, ...stored } = newApiKey();
-  const { now, lifetimeSeconds } = key;
-  const [owner] = await tx.select({ loginType: users.loginType }).from(users).where(eq(users.id, key.userId));
-  await tx.insert(apiKeys).values({
-    ...stored,
-    userId: key.userId,
-    tokenName: key.name,
-    lifetimeSeconds,
-    // The unique index on names covers tokens only; the delete above keeps this one single.
-    loginType: owner?.loginType ?? 'password',
-    scopes: ['coder:all'],
-    allowList: ['*:*'],
-    lastUsed: now,
-    createdAt: now,
-    updatedAt: now,
-    expiresAt: new Date(now.getTime() + lifetimeSeconds * 1000),
-  });
+  const { id, hashedSecret, token } = newApiKey();
+  const { userId, name, loginType, lifetimeSeconds } = key;
+  const now = key.now.toISOString();
+  const expiresAt = new Date(key.now.getTime() + lifetimeSeconds * 1000).toISOString();
+  // The insert reads what the delete returns, so that the delete comes first.
+  await db.execute(sql`
+    with gone as (delete from api_keys where user_id = ${userId} and token_name = ${name} returning id)
+    insert into api_keys (id, hashed_secret, user_id, token_name, lifetime_seconds, login_type, scopes, allow_list,
+      last_used, created_at, updated_at, expires_at)
+    select ${id}, ${hashedSecret}::bytea, ${userId}, ${name}, ${lifetimeSeconds}, ${loginType}::login_type,
+      '{coder:all}', '{*:*}', ${now}, ${now}, ${now}, ${expiresAt}
+    from (select count(*) from gone) as first`);
   return token;
 }

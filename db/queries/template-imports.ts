@@ -176,6 +176,15 @@ export async function insertImportResult(tx: Db, versionId: string, result: Impo
   });
 }
 
+/** The start plan that the import kept (terraform/plan-cache.ts). */
+export async function getCachedPlan(db: Db, versionId: string): Promise<unknown> {
+  const [row] = await db
+    .select({ plan: templateVersionTerraformValues.cachedPlan })
+    .from(templateVersionTerraformValues)
+    .where(eq(templateVersionTerraformValues.templateVersionId, versionId));
+  return row?.plan;
+}
+
 async function insertPresets(tx: Db, versionId: string, definition: TemplateDefinition, now: Date): Promise<void> {
   const presets = definition.presets.map((preset) => ({ preset, id: randomUUID() }));
   if (presets.length === 0) return;

@@ -116,12 +116,22 @@ export async function listPresets(db: Db, versionId: string) {
 }
 
 /** What a dry run needs of its version and of who asked. */
+/** Columns of queries that join a version with its Terraform values: hashes of its archives, which name what is made of them. */
+export const archiveHashOfVersion = sql<
+  string | null
+>`(select f.hash from files f join provisioner_jobs j on j.file_id = f.id where j.id = ${templateVersions.jobId})`;
+export const modulesHashOfVersion = sql<
+  string | null
+>`(select f.hash from files f where f.id = ${templateVersionTerraformValues.cachedModuleFiles})`;
+
 export async function getDryRunVersion(db: Db, versionId: string, initiatorId: string) {
   const [row] = await db
     .select({
       references: templateVersionTerraformValues.references,
       cachedModuleFiles: templateVersionTerraformValues.cachedModuleFiles,
       lockFile: templateVersionTerraformValues.lockFile,
+      archiveHash: archiveHashOfVersion,
+      modulesHash: modulesHashOfVersion,
       initiatorUsername: users.username,
     })
     .from(templateVersions)

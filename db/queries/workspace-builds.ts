@@ -10,6 +10,7 @@ import {
 } from '../schema/templates.ts';
 import { gitsshkeys, organizationMembers, organizations, users } from '../schema/users.ts';
 import { workspaceBuildParameters, workspaceBuilds, workspaces } from '../schema/workspaces.ts';
+import { archiveHashOfVersion, modulesHashOfVersion } from './template-versions.ts';
 
 export interface NewBuild {
   id: string;
@@ -21,6 +22,10 @@ export interface NewBuild {
   initiatorId: string;
   templateVersionPresetId: string | null;
   prebuildStage: 'none' | 'create' | 'claim';
+  /** Reads the world into the state and changes nothing. */
+  refreshOnly?: boolean;
+  deadline?: Date | null;
+  maxDeadline?: Date | null;
   parameters: readonly { name: string; value: string }[];
   now: Date;
 }
@@ -65,6 +70,9 @@ export async function findLatestBuild(db: Db, workspaceId: string) {
       jobId: workspaceBuilds.jobId,
       jobStatus: provisionerJobs.jobStatus,
       active: workspaceBuilds.active,
+      refreshOnly: workspaceBuilds.refreshOnly,
+      deadline: workspaceBuilds.deadline,
+      maxDeadline: workspaceBuilds.maxDeadline,
       hasAiTask: workspaceBuilds.hasAiTask,
       aiTaskAppId: workspaceBuilds.aiTaskAppId,
     })
@@ -99,7 +107,11 @@ export async function findBuild(db: Db, buildId: string) {
   return row;
 }
 
-/** Everything a run of a build needs except files, state and secrets: one statement. */
+const parametersOf = (build: SQL) => sql<{ name: string; value: string }[]>`coalesce((
+  select jsonb_agg(jsonb_build_object('name', p.name, 'value', p.value) order by p.name)
+  from workspace_build_parameters p where p.workspace_build_id = ${build}), '[]')`;
+
+/** Everything a run of a build needs except archives and state: one statement, because nothing waits for less. */
 export async function getBuildRun(db: Db, jobId: string) {
   const [row] = await db
     .select({
@@ -110,6 +122,7 @@ export async function getBuildRun(db: Db, jobId: string) {
         reason: workspaceBuilds.reason,
         prebuildStage: workspaceBuilds.prebuildStage,
         presetId: workspaceBuilds.templateVersionPresetId,
+        refreshOnly: workspaceBuilds.refreshOnly,
       },
       workspace: {
         id: workspaces.id,
@@ -140,7 +153,18 @@ export async function getBuildRun(db: Db, jobId: string) {
         references: templateVersionTerraformValues.references,
         cachedModuleFiles: templateVersionTerraformValues.cachedModuleFiles,
         lockFile: templateVersionTerraformValues.lockFile,
+        archiveHash: archiveHashOfVersion,
+        modulesHash: modulesHashOfVersion,
+        variables: sql<VersionVariable[]>`coalesce((
+          select jsonb_agg(jsonb_build_object('name', v.name, 'value', v.value, 'valueKeyId', v.value_key_id,
+            'sensitive', v.sensitive, 'required', v.required) order by v.name)
+          from template_version_variables v where v.template_version_id = ${templateVersions.id}), '[]')`,
       },
+      parameters: parametersOf(sql`${workspaceBuilds.id}`),
+      /** Of the build before, for monotonic checks inside the provider. */
+      previousParameters: parametersOf(sql`(
+        select b.id from workspace_builds b
+        where b.workspace_id = ${workspaceBuilds.workspaceId} and b.build_number = ${workspaceBuilds.buildNumber} - 1)`),
       groups: sql<string[]>`coalesce((
         select array_agg(g.name order by g.name) from groups g
         where g.organization_id = ${workspaces.organizationId}
@@ -162,16 +186,15 @@ export async function getBuildRun(db: Db, jobId: string) {
     .where(eq(workspaceBuilds.jobId, jobId));
   return row;
 }
-export type BuildRun = NonNullable<Awaited<ReturnType<typeof getBuildRun>>>;
-
-/** Parameters of the build below `buildNumber` (the previous one), for monotonic checks inside the provider. */
-export async function listPreviousParameters(db: Db, workspaceId: string, buildNumber: number) {
-  return db
-    .select({ name: workspaceBuildParameters.name, value: workspaceBuildParameters.value })
-    .from(workspaceBuildParameters)
-    .innerJoin(workspaceBuilds, eq(workspaceBuilds.id, workspaceBuildParameters.workspaceBuildId))
-    .where(and(eq(workspaceBuilds.workspaceId, workspaceId), eq(workspaceBuilds.buildNumber, buildNumber - 1)));
+/** As it is stored: `value` is sealed when it has a key. */
+interface VersionVariable {
+  name: string;
+  value: string;
+  valueKeyId: string;
+  sensitive: boolean;
+  required: boolean;
 }
+export type BuildRun = NonNullable<Awaited<ReturnType<typeof getBuildRun>>>;
 
 /** Parameters of the newest build below `buildNumber` that succeeded as a start: values that Terraform has accepted. */
 export async function listAcceptedParameters(db: Db, workspaceId: string, buildNumber: number) {
@@ -225,6 +248,31 @@ export async function finishBuildRow(
     .update(workspaceBuilds)
     .set({ active: false, updatedAt: sql`now()`, ...outcome })
     .where(eq(workspaceBuilds.id, buildId));
+}
+
+/** Adds addresses to those that may exist outside of the state; fenced, repeatable. */
+export async function addPossibleOrphans(
+  db: Db,
+  input: { buildId: string; jobId: string; attempt: number; addresses: readonly string[] },
+): Promise<void> {
+  const { buildId, jobId, attempt, addresses } = input;
+  await db.execute(sql`
+    update workspace_builds set possible_orphans = (
+      select jsonb_agg(distinct address order by address)
+      from jsonb_array_elements_text(possible_orphans || ${JSON.stringify(addresses)}::text::jsonb) address)
+    where id = ${buildId} and exists (
+      select from provisioner_jobs where id = ${jobId} and attempt = ${attempt} and completed_at is null)`);
+}
+
+/**
+ * The same for a job that is ended without a run: whatever its apply made and nobody saw in a stored state (domain/continuation.ts).
+ */
+export async function reportUnsettled(tx: Db, jobId: string): Promise<void> {
+  await tx.execute(sql`
+    update workspace_builds b set possible_orphans = (
+      select coalesce(jsonb_agg(distinct address order by address), '[]')
+      from jsonb_array_elements_text(b.possible_orphans || j.unsettled) address)
+    from provisioner_jobs j where j.id = ${jobId} and b.job_id = j.id and jsonb_array_length(j.unsettled) > 0`);
 }
 
 /** AI-task fields that a stop inherits from the build before it (spec/02 §2.8). */

@@ -7,6 +7,8 @@ export const appSharingLevel = pgEnum('app_sharing_level', ['owner', 'authentica
 export const shareableWorkspaceOwners = pgEnum('shareable_workspace_owners', ['none', 'everyone', 'service_accounts']);
 export const automaticUpdates = pgEnum('automatic_updates', ['always', 'never']);
 export const corsBehavior = pgEnum('cors_behavior', ['simple', 'passthru']);
+/** Where a version of a state comes from: a build's run, or an operator who gave, restored, edited or forgot it. */
+export const stateSource = pgEnum('state_source', ['build', 'upload', 'restore', 'forget', 'orphan']);
 export const workspaceTransition = pgEnum('workspace_transition', ['start', 'stop', 'delete']);
 export const provisionerJobType = pgEnum('provisioner_job_type', [
   'template_version_import',

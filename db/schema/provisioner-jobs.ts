@@ -95,8 +95,18 @@ export const provisionerJobs = pgTable(
     priority: smallint('priority').notNull(),
     /** Number of takes; the fencing token of every write of a run. */
     attempt: integer('attempt').notNull().default(0),
-    /** Bytes of Terraform's output already turned into rows. */
+    /** Number of the Terraform run that the two offsets belong to. */
+    logRun: integer('log_run').notNull().default(0),
+    /** Bytes of its standard output already turned into rows, and of its standard error. */
     logOffset: bigint('log_offset', { mode: 'number' }).notNull().default(0),
+    logErrorOffset: bigint('log_error_offset', { mode: 'number' }).notNull().default(0),
+    /** How often a new Terraform went on from what a lost one had left. */
+    continuations: smallint('continuations').notNull().default(0),
+    /**
+     * Addresses that the apply in progress creates and that are not known to stand in a stored state: what may exist unrecorded
+     * if its host is lost. Null = no apply has begun.
+     */
+    unsettled: jsonb('unsettled').$type<string[]>(),
     hostId: text('host_id'),
     leaseUntil: instant('lease_until'),
   },

@@ -15,7 +15,7 @@ import {
   varchar,
 } from 'drizzle-orm/pg-core';
 import { bytea, instant } from './columns.ts';
-import { automaticUpdates, buildReason, prebuildStage, workspaceTransition } from './enums.ts';
+import { automaticUpdates, buildReason, prebuildStage, stateSource, workspaceTransition } from './enums.ts';
 import { provisionerJobs } from './provisioner-jobs.ts';
 import { templateVersionPresets, templateVersions, templates } from './templates.ts';
 import { aclColumn, organizations, users } from './users.ts';
@@ -125,6 +125,8 @@ export const workspaceBuilds = pgTable(
     notifiedAutostopDeadline: instant('notified_autostop_deadline'),
     prebuildStage: prebuildStage('prebuild_stage').notNull().default('none'),
     resourceReplacements: jsonb('resource_replacements').$type<Record<string, string[]>>(),
+    /** Ours: reads the world into the state and changes nothing. */
+    refreshOnly: boolean('refresh_only').notNull().default(false),
   },
   (t) => [
     uniqueIndex('workspace_builds_number_idx').on(t.workspaceId, t.buildNumber),
@@ -149,18 +151,47 @@ export const workspaceBuilds = pgTable(
   ],
 );
 
-/** Read and written by getBuildState / setBuildState only (spec/01 §4.2 "Rule"). */
-export const workspaceBuildStates = pgTable('workspace_build_states', {
-  workspaceBuildId: uuid('workspace_build_id')
-    .primaryKey()
-    .references(() => workspaceBuilds.id, { onDelete: 'cascade' }),
-  state: bytea('state').notNull(),
-  stateKeyId: text('state_key_id').notNull().default(''),
-  encoding: text('encoding').$type<'raw' | 'gzip'>().notNull().default('raw'),
-  serial: bigint('serial', { mode: 'number' }).notNull(),
-  lineage: text('lineage').notNull(),
-  updatedAt: instant('updated_at').notNull(),
-});
+/**
+ * Versions of a workspace's Terraform state: one per build that stored any, and one for each state that an operator gave,
+ * restored or edited. The newest version of the newest build is the current one. Contents beyond the last ten are dropped,
+ * their rows stay (`state` null). Read and written by db/queries/workspace-build-states.ts only (spec/01 §4.2 "Rule").
+ */
+export const workspaceBuildStates = pgTable(
+  'workspace_build_states',
+  {
+    workspaceId: uuid('workspace_id')
+      .notNull()
+      .references(() => workspaces.id, { onDelete: 'cascade' }),
+    /** 1, 2, 3, … within the workspace. */
+    version: integer('version').notNull(),
+    workspaceBuildId: uuid('workspace_build_id')
+      .notNull()
+      .references(() => workspaceBuilds.id, { onDelete: 'cascade' }),
+    source: stateSource('source').notNull(),
+    /** Who gave it; null for a build's own. */
+    createdBy: uuid('created_by').references(() => users.id),
+    createdAt: instant('created_at').notNull(),
+    /** Null once the content is no longer kept. */
+    state: bytea('state'),
+    stateKeyId: text('state_key_id').notNull().default(''),
+    encoding: text('encoding').$type<'raw' | 'gzip'>().notNull().default('raw'),
+    serial: bigint('serial', { mode: 'number' }).notNull(),
+    lineage: text('lineage').notNull(),
+    /** Hex sha256 of the plain state; empty = stored before there were checksums. */
+    checksum: text('checksum').notNull(),
+    /** Bytes of the plain state; 0 = stored before sizes were, or an empty state. */
+    size: integer('size').notNull().default(0),
+    updatedAt: instant('updated_at').notNull(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.workspaceId, t.version] }),
+    index('workspace_build_states_build_idx').on(t.workspaceBuildId),
+    // A run overwrites its own row as its apply goes on, and no other.
+    uniqueIndex('workspace_build_states_run_idx')
+      .on(t.workspaceBuildId)
+      .where(sql`source = 'build'`),
+  ],
+);
 
 export const workspaceBuildParameters = pgTable(
   'workspace_build_parameters',

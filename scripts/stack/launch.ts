@@ -1,7 +1,9 @@
 import { chmodSync, mkdirSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { countLeftRunning } from '../../activities/earlier-run.ts';
 import type { Config } from '../../config.ts';
+import { drainLeaseMs } from '../../domain/lease.ts';
 import { SetupFailure, describeFailure } from '../../toolchain/failure.ts';
 import type { Lock } from '../../toolchain/lock.ts';
 import { freePort, identify, terminate, waitFor } from '../../toolchain/process.ts';
@@ -71,6 +73,11 @@ export async function launchStack(options: LaunchOptions): Promise<Stack> {
     async stop() {
       if (facts.phase !== 'failed') save({ phase: 'stopping' });
       await supervisor.stop();
+      const left = countLeftRunning(config.BERTH_WORK_ROOT);
+      if (left > 0)
+        progress.note(
+          `${left} running ${left === 1 ? 'build goes' : 'builds go'} on for at most ${drainLeaseMs / 60_000} min; the next npm run up takes over`,
+        );
       writeState(dataDir, { format: 1, supervisor: own, units: [], ...facts });
       lock.release();
     },

@@ -8,12 +8,12 @@ import { WebSocket, WebSocketServer } from 'ws';
 import { completeRun } from '../../activities/job-end.ts';
 import { createJobLog, type JobLog } from '../../activities/job-log.ts';
 import type { JobRun } from '../../activities/job-run.ts';
-import { takeJob } from '../../db/queries/provisioner-jobs.ts';
 import { finishBuildRow } from '../../db/queries/workspace-builds.ts';
 import type { JobLogLine } from '../../domain/provisioned.ts';
 import { createRedactor } from '../../terraform/secrets.ts';
 import { type JsonValue, type TestApi, createTestApi } from '../support/api.ts';
 import { templateWith } from '../support/build-rows.ts';
+import { takeAs } from '../support/take.ts';
 
 let api: TestApi;
 let server: ReturnType<typeof serve>;
@@ -49,7 +49,7 @@ beforeEach(async () => {
   const created = await api.request('POST', '/api/v2/users/me/workspaces', { token: api.ownerToken, body });
   build = created.body.latest_build;
   const jobId: string = build.job.id;
-  const job = (await takeJob(api.db, { jobId, hostId: 'h', workerId: crypto.randomUUID() }))!;
+  const job = (await takeAs(api.db, jobId))!;
   const redactor = createRedactor([]);
   const pen = { db: api.db, jobId, attempt: job.attempt, length: 0, overflowed: false, redactor };
   log = createJobLog({ ...pen, onFenced: () => undefined });

@@ -168,7 +168,9 @@ test('completion knows commands, their commands and their options, and bash take
     const script = `${stdout}\nCOMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _berth; printf '%s\\n' "\${COMPREPLY[@]}"`;
     return execFileSync('bash', ['-c', script], { encoding: 'utf8' }).trim().split('\n');
   };
-  expect(complete('berth', 'st')).toEqual(['start', 'stop']);
+  expect(complete('berth', 'st')).toEqual(['start', 'stop', 'state']);
+  expect(complete('berth', 'state', 're')).toEqual(['restore']);
+  expect(complete('berth', 'state', 'pull', 'dev', '--ver')).toEqual(['--version']);
   expect(complete('berth', 'templates', 'pu')).toEqual(['push']);
   expect(complete('berth', 'templates', 'push', '.', '--act')).toEqual(['--activate']);
   expect(await createCli()('completion', 'tcsh')).toMatchObject({ code: 2 });

@@ -1,20 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { eq, sql } from 'drizzle-orm';
+import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { transaction } from '../../db/client.ts';
-import {
-  encodeState,
-  getBuildState,
-  getStartingState,
-  replaceBuildState,
-  setBuildState,
-} from '../../db/queries/workspace-build-states.ts';
-import { insertBuild, listPreviousParameters } from '../../db/queries/workspace-builds.ts';
-import { provisionerJobs } from '../../db/schema/provisioner-jobs.ts';
-import { workspaceBuildStates, workspaceBuilds, workspaces } from '../../db/schema/workspaces.ts';
+import { getBuildRun, insertBuild } from '../../db/queries/workspace-builds.ts';
+import { workspaceBuilds, workspaces } from '../../db/schema/workspaces.ts';
 import { PREBUILDS_SYSTEM_USER_ID } from '../../domain/ids.ts';
 import { type JsonValue, type TestApi, createTestApi } from '../support/api.ts';
-import { endBuild, takeBuild, templateWith } from '../support/build-rows.ts';
+import { endBuild, templateWith } from '../support/build-rows.ts';
 import { insertWorkspaceOf } from '../support/template-rows.ts';
 
 let api: TestApi;
@@ -40,9 +32,6 @@ const nextBuild = async (workspaceId: string, transition = 'stop'): Promise<Json
       body: { transition },
     })
   ).body;
-const encode = (buildId: string, text: string, version: { serial: number; lineage: string }) =>
-  encodeState(api.deps.cipher, { buildId, bytes: Buffer.from(text), ...version });
-const textOf = async (buildId: string) => (await getBuildState(api.db, api.deps.cipher, buildId))?.bytes.toString();
 
 describe('the deadlines of a build', () => {
   const noon = new Date('2026-01-01T12:00:00Z');
@@ -101,8 +90,9 @@ describe('the rows of builds', () => {
     await endBuild(api.db, first.id);
     const second = await nextBuild(id);
     expect(second.build_number).toBe(2);
-    expect(await listPreviousParameters(api.db, id, 2)).toEqual([{ name: 'p', value: '1' }]);
-    expect(await listPreviousParameters(api.db, id, 1)).toEqual([]);
+    const previousOf = async (build: JsonValue) => (await getBuildRun(api.db, build.job.id))!.previousParameters;
+    expect(await previousOf(second)).toEqual([{ name: 'p', value: '1' }]);
+    expect(await previousOf(first)).toEqual([]);
   });
 
   test('let no prebuild have a life of its own', async () => {
@@ -119,80 +109,5 @@ describe('the rows of builds', () => {
     await expect(
       api.db.update(workspaces).set({ deletingAt: now }).where(eq(workspaces.id, doomed)),
     ).rejects.toMatchObject({ cause: { constraint_name: 'workspaces_deleting_needs_dormant' } });
-  });
-});
-
-describe('a stored state', () => {
-  test('is replaced by a newer one of its lineage and of the attempt that holds the job, by nothing else', async () => {
-    const { latest_build: build } = await newWorkspace();
-    const { jobId, attempt } = await takeBuild(api.db, build.id);
-    const set = async (text: string, serial: number, options: { lineage?: string; attempt?: number } = {}) =>
-      setBuildState(api.db, {
-        buildId: build.id,
-        jobId,
-        attempt: options.attempt ?? attempt,
-        state: await encode(build.id, text, { serial, lineage: options.lineage ?? 'l' }),
-      });
-    expect(await set('early', 1, { attempt: attempt - 1 })).toBe(false);
-    expect(await textOf(build.id)).toBeUndefined();
-    expect(await set('one', 1)).toBe(true);
-    expect(await set('same', 1)).toBe(false);
-    expect(await set('older', 0)).toBe(false);
-    expect(await set('foreign', 9, { lineage: 'm' })).toBe(false);
-    expect(await textOf(build.id)).toBe('one');
-    expect(await set('two', 2)).toBe(true);
-    const next = (await takeBuild(api.db, build.id)).attempt;
-    expect(await set('late', 3)).toBe(false);
-    expect(await set('three', 3, { attempt: next })).toBe(true);
-    await api.db
-      .update(provisionerJobs)
-      .set({ completedAt: sql`now()` })
-      .where(eq(provisionerJobs.id, jobId));
-    expect(await set('over', 4, { attempt: next })).toBe(false);
-    expect(await textOf(build.id)).toBe('three');
-  });
-
-  test('that an operator emptied is followed by any other', async () => {
-    const { latest_build: build } = await newWorkspace();
-    await replaceBuildState(api.db, build.id, await encode(build.id, '', { serial: 0, lineage: '' }));
-    const { jobId, attempt } = await takeBuild(api.db, build.id);
-    const state = await encode(build.id, 'made', { serial: 1, lineage: 'new' });
-    expect(await setBuildState(api.db, { buildId: build.id, jobId, attempt, state })).toBe(true);
-    const older = await encode(build.id, 'other', { serial: 5, lineage: 'other' });
-    expect(await setBuildState(api.db, { buildId: build.id, jobId, attempt, state: older })).toBe(false);
-    expect(await textOf(build.id)).toBe('made');
-  });
-
-  test('is where the next build starts, whatever became of the build that left it', async () => {
-    const { id: workspaceId, latest_build: first } = await newWorkspace();
-    const starting = async (buildNumber: number) =>
-      (await getStartingState(api.db, api.deps.cipher, { workspaceId, buildNumber }))?.bytes.toString();
-    expect(await starting(1)).toBeUndefined();
-    await replaceBuildState(api.db, first.id, await encode(first.id, 'first', { serial: 1, lineage: 'l' }));
-    await endBuild(api.db, first.id, { error: 'half made' });
-    const second = await nextBuild(workspaceId);
-    expect(await starting(2)).toBe('first');
-    await endBuild(api.db, second.id);
-    const third = await nextBuild(workspaceId);
-    expect(await starting(3)).toBe('first');
-    await replaceBuildState(api.db, third.id, await encode(third.id, 'given', { serial: 1, lineage: 'l' }));
-    expect([await starting(3), await starting(2)]).toEqual(['given', 'first']);
-  });
-
-  test('is encrypted for its build alone, and compressed when it is large', async () => {
-    const { latest_build: build } = await newWorkspace();
-    const other = (await newWorkspace()).latest_build;
-    const text = `canary ${'x'.repeat(3 * 1024 * 1024)}`;
-    await replaceBuildState(api.db, build.id, await encode(build.id, text, { serial: 1, lineage: 'l' }));
-    const [row] = await api.db
-      .select({ state: workspaceBuildStates.state, encoding: workspaceBuildStates.encoding })
-      .from(workspaceBuildStates)
-      .where(eq(workspaceBuildStates.workspaceBuildId, build.id));
-    expect([row!.encoding, row!.state.length < 100_000, row!.state.includes('canary')]).toEqual(['gzip', true, false]);
-    expect(await textOf(build.id)).toBe(text);
-    await api.db.execute(sql`
-      insert into workspace_build_states select ${other.id}, state, state_key_id, encoding, serial, lineage, updated_at
-      from workspace_build_states where workspace_build_id = ${build.id}`);
-    await expect(textOf(other.id)).rejects.toThrow();
   });
 });

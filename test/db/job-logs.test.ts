@@ -1,16 +1,16 @@
-import { randomUUID } from 'node:crypto';
 import { eq } from 'drizzle-orm';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createJobLog } from '../../activities/job-log.ts';
 import type { Db } from '../../db/client.ts';
 import { insertJobNote, listJobLogs } from '../../db/queries/job-logs.ts';
-import { findJob, takeJob } from '../../db/queries/provisioner-jobs.ts';
+import { findJob } from '../../db/queries/provisioner-jobs.ts';
 import { provisionerJobs } from '../../db/schema/provisioner-jobs.ts';
 import type { JobLogLine } from '../../domain/provisioned.ts';
 import { createRedactor } from '../../terraform/secrets.ts';
 import { type JsonValue, type TestApi, createTestApi } from '../support/api.ts';
 import { templateWith } from '../support/build-rows.ts';
+import { takeAs } from '../support/take.ts';
 
 let api: TestApi;
 let template: JsonValue;
@@ -28,7 +28,7 @@ async function newJob(): Promise<string> {
   });
   return body.latest_build.job.id;
 }
-const take = async (jobId: string) => (await takeJob(api.db, { jobId, hostId: 'h', workerId: randomUUID() }))!;
+const take = async (jobId: string) => (await takeAs(api.db, jobId))!;
 async function newLog(options: { db?: Db; jobId?: string } = {}) {
   const jobId = options.jobId ?? (await newJob());
   const { attempt, logsLength, logsOverflowed } = await take(jobId);
@@ -68,7 +68,7 @@ const totals = async (jobId: string) =>
 describe('the log of a run', () => {
   test('splits long lines at characters, all of one instant', async () => {
     const { jobId, log } = await newLog();
-    await log.add([line('x'.repeat(1_100)), line('🙂'.repeat(1_025))], 4_242);
+    await log.add([line('x'.repeat(1_100)), line('🙂'.repeat(1_025))], { stream: 'stdout', end: 4_242 });
     await log.flush();
     const rows = await listJobLogs(api.db, { jobId });
     expect(rows.map(({ output }) => Array.from(output).length)).toEqual([1_024, 76, 1_024, 1]);

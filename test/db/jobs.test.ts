@@ -13,7 +13,6 @@ import {
   listTimings,
   releaseLease,
   renewLease,
-  takeJob,
   upsertTimings,
 } from '../../db/queries/provisioner-jobs.ts';
 import { findBuild, finishBuildRow } from '../../db/queries/workspace-builds.ts';
@@ -25,6 +24,8 @@ import { type JsonValue, type TestApi, createTestApi } from '../support/api.ts';
 import { insertPerson, testOrigin } from '../support/builders.ts';
 import { endBuild, templateWith } from '../support/build-rows.ts';
 import { insertWorkspaceOf } from '../support/template-rows.ts';
+import { takeAs } from '../support/take.ts';
+import { defaultLease } from '../../domain/lease.ts';
 
 let api: TestApi;
 let template: JsonValue;
@@ -52,7 +53,9 @@ async function pendingBuild(
   return { ...idsOf(next.body), workspaceId: body.id };
 }
 const idsOf = (build: JsonValue) => ({ id: build.id as string, jobId: build.job.id as string });
-const take = (jobId: string, hostId = 'host') => takeJob(api.db, { jobId, hostId, workerId: randomUUID() });
+const { durationMs: leaseMs, takeOverAfterMs } = defaultLease;
+const renew = (jobId: string, attempt: number) => renewLease(api.db, { jobId, attempt, leaseMs });
+const take = (jobId: string, hostId = 'host') => takeAs(api.db, jobId, hostId);
 const failedAt = async (workspaceId: string) =>
   (await api.db.select({ failedAt: workspaces.failedAt }).from(workspaces).where(eq(workspaces.id, workspaceId)))[0]!
     .failedAt;
@@ -109,24 +112,24 @@ describe('taking a job', () => {
     expect(await take(jobId, 'two')).toBeUndefined();
     await setLease(76);
     expect((await take(jobId, 'two'))!.attempt).toBe(attempt + 1);
-    await releaseLease(api.db, jobId, attempt);
+    await releaseLease(api.db, { jobId, attempt, takeOverAfterMs });
     expect(await take(jobId, 'three')).toBeUndefined();
-    await releaseLease(api.db, jobId, attempt + 1);
+    await releaseLease(api.db, { jobId, attempt: attempt + 1, takeOverAfterMs });
     expect((await take(jobId, 'three'))!.attempt).toBe(attempt + 2);
   });
 
   test('fences every earlier attempt', async () => {
     const { id, jobId } = await pendingBuild();
     const first = (await take(jobId))!;
-    expect(await renewLease(api.db, jobId, first.attempt)).toEqual({ canceled: false });
+    expect(await renew(jobId, first.attempt)).toEqual({ canceled: false });
     const second = (await take(jobId))!;
-    expect(await renewLease(api.db, jobId, first.attempt)).toBeUndefined();
+    expect(await renew(jobId, first.attempt)).toBeUndefined();
     expect(await completeJob(api.db, { jobId, attempt: first.attempt })).toBe(false);
     await expect(completeRun(runOf(first), { success: true }, async () => undefined)).rejects.toThrow('fenced');
     await completeRun(runOf(second), { success: true }, (tx) => finishBuildRow(tx, id));
     expect((await findJob(api.db, jobId))!.status).toBe('succeeded');
     expect(await take(jobId)).toBeUndefined();
-    expect(await renewLease(api.db, jobId, second.attempt)).toBeUndefined();
+    expect(await renew(jobId, second.attempt)).toBeUndefined();
   });
 
   test('against fifty workers at once succeeds for one host', async () => {
@@ -146,7 +149,7 @@ describe('taking a job', () => {
         continue;
       }
       expect(job.status).toBe('canceling');
-      expect(await renewLease(api.db, jobId, taken.attempt)).toEqual({ canceled: true });
+      expect(await renew(jobId, taken.attempt)).toEqual({ canceled: true });
     }
   });
 });

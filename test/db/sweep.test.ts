@@ -4,12 +4,13 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createSweepPendingJobs } from '../../activities/sweep-pending-jobs.ts';
 import { taskQueueOf } from '../../commands/task-queue.ts';
 import { upsertDaemon } from '../../db/queries/provisioner-daemons.ts';
-import { findJob, takeJob } from '../../db/queries/provisioner-jobs.ts';
+import { findJob } from '../../db/queries/provisioner-jobs.ts';
 import { provisionerJobs } from '../../db/schema/provisioner-jobs.ts';
 import { workspaceBuilds } from '../../db/schema/workspaces.ts';
 import { type JsonValue, type TestApi, createTestApi } from '../support/api.ts';
 import { templateWith } from '../support/build-rows.ts';
 import { createVersion } from '../support/template-rows.ts';
+import { takeAs } from '../support/take.ts';
 
 const timeoutMs = 30 * 60_000;
 const defaultTags = { scope: 'organization', owner: '' };
@@ -112,7 +113,7 @@ describe('the sweep', () => {
 
   test('ends a job whose run and workflow are gone, so that its workspace is free', async () => {
     const lost = await pending({ workflow: true });
-    await takeJob(api.db, { jobId: lost.jobId, hostId: 'h', workerId: randomUUID() });
+    await takeAs(api.db, lost.jobId);
     await set(lost.jobId, { leaseUntil: sql`now() - interval '6 minutes'` });
     open.add(`build/${lost.id}`);
     expect(await sweep()).toMatchObject({ ended: 0 });
@@ -132,10 +133,10 @@ describe('the sweep', () => {
 
   test('does not end a job that was taken again while it looked', async () => {
     const lost = await pending({ workflow: true });
-    await takeJob(api.db, { jobId: lost.jobId, hostId: 'h', workerId: randomUUID() });
+    await takeAs(api.db, lost.jobId);
     await set(lost.jobId, { leaseUntil: sql`now() - interval '6 minutes'` });
     await sweep(async () => {
-      await takeJob(api.db, { jobId: lost.jobId, hostId: 'h', workerId: randomUUID() });
+      await takeAs(api.db, lost.jobId);
     });
     expect(await statusOf(lost.jobId)).toBe('running');
   });

@@ -4,11 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { sweepWorkRoot } from '../../activities/work-root.ts';
-import { encodeState, getBuildState, replaceBuildState } from '../../db/queries/workspace-build-states.ts';
-import { startTerraform } from '../../terraform/run.ts';
+import { getBuildState } from '../../db/queries/workspace-build-states.ts';
+import { createShims } from '../../terraform/shims.ts';
 import { type JsonValue, type TestApi, createTestApi } from '../support/api.ts';
 import { endBuild, templateWith } from '../support/build-rows.ts';
+import { giveState, stateText as textOf } from '../support/state-rows.ts';
 import { waitFor } from '../support/wait.ts';
+import { has, pidOf, scriptCommand, startCommand } from '../terraform/support/shim-runs.ts';
 
 let api: TestApi;
 let template: JsonValue;
@@ -24,15 +26,15 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(workRoot, { recursive: true, force: true }));
 
-const sweep = () => sweepWorkRoot({ db: api.db, cipher: api.deps.cipher, logger: api.deps.logger, workRoot });
+const sweep = (root = workRoot) =>
+  sweepWorkRoot({ db: api.db, cipher: api.deps.cipher, logger: api.deps.logger, workRoot: root, hostId: 'host' });
 async function newBuild(): Promise<{ id: string; jobId: string; workspaceId: string }> {
   const body = { name: `ws-${(names += 1)}`, template_id: template.id };
   const created = await api.request('POST', '/api/v2/users/me/workspaces', { token: api.ownerToken, body });
   const { id, job } = created.body.latest_build;
   return { id, jobId: job.id, workspaceId: created.body.id };
 }
-const stateText = (serial: number, lineage = 'l') =>
-  JSON.stringify({ version: 4, terraform_version: '1.11.4', serial, lineage, outputs: {}, resources: [] });
+const stateText = (serial: number, lineage = 'l') => textOf({ serial, lineage });
 const leave = (jobId: string, files: Record<string, string> = {}): string => {
   const directory = join(workRoot, jobId);
   mkdirSync(join(directory, 'work'), { recursive: true });
@@ -40,11 +42,8 @@ const leave = (jobId: string, files: Record<string, string> = {}): string => {
   return directory;
 };
 const storedSerial = async (buildId: string) => (await getBuildState(api.db, api.deps.cipher, buildId))?.serial;
-const store = async (buildId: string, serial: number) => {
-  const bytes = Buffer.from(stateText(serial));
-  const state = await encodeState(api.deps.cipher, { buildId, bytes, serial, lineage: 'l' });
-  await replaceBuildState(api.db, buildId, state);
-};
+const store = (buildId: string, serial: number) =>
+  giveState(api, buildId, { bytes: Buffer.from(stateText(serial)), serial, lineage: 'l' });
 
 describe('the sweep of a work root', () => {
   test('removes directories of jobs that are over or unknown, and touches nothing else', async () => {
@@ -57,10 +56,7 @@ describe('the sweep of a work root', () => {
     writeFileSync(join(workRoot, 'host-id'), 'x');
     expect(await sweep()).toEqual({ removed: 2, running: 0 });
     expect(readdirSync(workRoot).toSorted()).toEqual([waiting.jobId, 'host-id'].toSorted());
-    expect(await sweepWorkRoot({ ...api.deps, workRoot: join(workRoot, 'missing') })).toEqual({
-      removed: 0,
-      running: 0,
-    });
+    expect(await sweep(join(workRoot, 'missing'))).toEqual({ removed: 0, running: 0 });
   });
 
   test('stores a state that only stands there', async () => {
@@ -103,24 +99,32 @@ describe('the sweep of a work root', () => {
     }
   });
 
+  test('leaves it to the host that took the job over', async () => {
+    const build = await newBuild();
+    await endBuild(api.db, build.id, { error: 'lost', hostId: 'another' });
+    leave(build.jobId, { 'terraform.tfstate': stateText(5) });
+    expect(await sweep()).toMatchObject({ removed: 1 });
+    expect(await storedSerial(build.id)).toBeUndefined();
+  });
+
   test('asks a Terraform that nobody waits for to stop, once, and waits until it is gone', async () => {
     const build = await newBuild();
     await endBuild(api.db, build.id, { error: 'lost three times' });
     const directory = leave(build.jobId);
-    const binary = join(workRoot, 'fake-terraform');
+    mkdirSync(join(directory, 'runs'));
     const interrupts = join(workRoot, 'interrupts');
-    const script = `trap 'echo x >> ${interrupts}; [ -e ${workRoot}/end ] && exit' INT; while :; do sleep 0.05; [ -e ${workRoot}/end ] && exit; done`;
-    writeFileSync(binary, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
-    const outputDir = join(directory, 'runs', 'apply');
-    const terraform = startTerraform({ binary, args: [], cwd: directory, env: { PATH: '/usr/bin:/bin' }, outputDir });
-    // The shell needs a moment until its trap stands.
-    await waitFor('the shell', async () => readFileSync(`/proc/${terraform.pid}/cmdline`, 'utf8').includes('fake'));
-    await new Promise((done) => setTimeout(done, 200));
+    const script = `trap 'echo x >> ${interrupts}' INT; echo ready; until [ -e ${workRoot}/end ]; do sleep 0.05; done`;
+    const outputDir = join(directory, 'runs', '1');
+    const shims = createShims();
+    const { end } = startCommand(shims, scriptCommand(directory, outputDir, script));
+    await pidOf(outputDir);
+    await waitFor('the shell', async () => has(join(outputDir, 'stdout.log'), 'ready'));
     expect(await sweep()).toEqual({ removed: 0, running: 1 });
     expect(await sweep()).toEqual({ removed: 0, running: 1 });
     await waitFor('the interrupt', async () => existsSync(interrupts));
     writeFileSync(join(workRoot, 'end'), '');
-    await terraform.exited;
+    await end;
+    shims.close();
     expect(await sweep()).toEqual({ removed: 1, running: 0 });
     expect(readFileSync(interrupts, 'utf8')).toBe('x\n');
   });

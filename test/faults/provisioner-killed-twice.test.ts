@@ -40,7 +40,7 @@ const create = (name: string, template: JsonValue) => createWorkspace(api, { nam
 
 test('builds survive the death of their provisioner twice; one that was canceled meanwhile ends as canceled', async () => {
   const first = await host.start('provisioner');
-  const template = await ledger.template(api, 'slow', 25);
+  const template = await ledger.template(api, 'slow', { variables: { seconds: '25' } });
   const kept = await create('kept', template);
   const canceled = await create('canceled', template);
   for (const { name } of [kept, canceled]) await ledger.seen(name, 'create first');

@@ -42,7 +42,7 @@ afterAll(async () => {
 });
 
 test('a build goes on while Temporal is dead, longer than its heartbeats may be late, and was interrupted by nobody', async () => {
-  const template = await ledger.template(api, 'slow', 18);
+  const template = await ledger.template(api, 'slow', { variables: { seconds: '18' } });
   const workspace = await createWorkspace(api, { name: 'alone', template_id: template.id });
   await ledger.seen('alone', 'create first');
   process.kill(server.identity.pid, 'SIGKILL');

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { eq, sql } from 'drizzle-orm';
 import type { Db } from '../../db/client.ts';
-import { completeJob, takeJob } from '../../db/queries/provisioner-jobs.ts';
+import { completeJob } from '../../db/queries/provisioner-jobs.ts';
 import { finishBuildRow } from '../../db/queries/workspace-builds.ts';
 import {
   templateVersionParameters,
@@ -11,6 +11,7 @@ import {
 import { workspaceBuilds, workspaces } from '../../db/schema/workspaces.ts';
 import type { JsonValue, TestApi } from './api.ts';
 import { createTemplate } from './template-rows.ts';
+import { takeAs } from './take.ts';
 
 type Parameter = Partial<typeof templateVersionParameters.$inferInsert> & { readonly name: string };
 
@@ -55,19 +56,23 @@ export async function templateWith(
 }
 
 /** Takes a build's job as a worker would; answers the attempt. */
-export async function takeBuild(db: Db, buildId: string): Promise<{ jobId: string; attempt: number }> {
+export async function takeBuild(db: Db, buildId: string, hostId = 'host'): Promise<{ jobId: string; attempt: number }> {
   const [build] = await db
     .select({ jobId: workspaceBuilds.jobId })
     .from(workspaceBuilds)
     .where(eq(workspaceBuilds.id, buildId));
-  const taken = await takeJob(db, { jobId: build!.jobId, hostId: 'host', workerId: randomUUID() });
+  const taken = await takeAs(db, build!.jobId, hostId);
   if (taken === undefined) throw new Error(`build ${buildId} is not to be had`);
   return { jobId: build!.jobId, attempt: taken.attempt };
 }
 
 /** Ends a build as a run of it would, without resources. */
-export async function endBuild(db: Db, buildId: string, end: { error?: string } = {}): Promise<void> {
-  const taken = await takeBuild(db, buildId);
+export async function endBuild(
+  db: Db,
+  buildId: string,
+  { hostId, ...end }: { error?: string; hostId?: string } = {},
+): Promise<void> {
+  const taken = await takeBuild(db, buildId, hostId);
   await db.transaction(async (tx) => {
     const [build] = await tx
       .select({ transition: workspaceBuilds.transition, workspaceId: workspaceBuilds.workspaceId })

@@ -12,9 +12,12 @@ import { createSlots } from '../../activities/slots.ts';
 import type { CommandDeps } from '../../commands/deps.ts';
 import { createTemporalStarter, isWorkflowOpen } from '../../commands/temporal.ts';
 import { workerEnvironment } from '../../config.ts';
+import { type LeaseTimes, defaultLease } from '../../domain/lease.ts';
 import { type Database, connect } from '../../db/client.ts';
 import { type ColumnCipher, createColumnCipher } from '../../db/encryption.ts';
 import { createMetrics } from '../../telemetry/metrics.ts';
+import { allowedEnvironment } from '../../terraform/allowed-environment.ts';
+import { createShims } from '../../terraform/shims.ts';
 import { createQueuePollers } from '../../workers/queue-pollers.ts';
 import { type TestApi, createTestApi } from './api.ts';
 import { createNamespace, registerSearchAttributes } from './temporal-namespace.ts';
@@ -38,6 +41,7 @@ export async function startTestStack(
     provisioner?: boolean;
     control?: boolean;
     temporalAddress?: string;
+    lease?: LeaseTimes;
   } = {},
 ): Promise<TestStack> {
   const testDatabase = options.url === undefined ? await createTestDatabase() : undefined;
@@ -61,17 +65,21 @@ export async function startTestStack(
     logger,
     metrics,
     slots: createSlots(slots),
+    shims: createShims(),
+    lease: options.lease ?? defaultLease,
+    limits: { minFreeBytes: 0, maxProcesses: 0, openFiles: 4_096, cgroup: null },
     terraform: {
       path: terraform.path,
       version: 'test',
       cliConfigPath: terraform.cliConfig,
-      workerEnvironment: workerEnvironment(),
+      workerEnvironment: allowedEnvironment(workerEnvironment(), []),
     },
     accessUrl: 'http://127.0.0.1:3000',
     workRoot,
     hostId: 'test-host',
     workerId: randomUUID(),
     forceCancelMs: 20_000,
+    buildTimeoutMs: 24 * 3_600_000,
     externalAuthIds: [],
     maxTokenLifetimeMs: 24 * 3_600_000,
   };
@@ -97,6 +105,7 @@ export async function startTestStack(
     db: database.db,
     connection: native,
     namespace,
+    hostId: provisioner.hostId,
     tags: { scope: 'organization', owner: '' },
     slots,
     logger,
@@ -113,6 +122,7 @@ export async function startTestStack(
       pollers.stop();
       control?.shutdown();
       await Promise.allSettled([running, pollers.done]);
+      provisioner.shims.close();
       await native.close();
       await connection.close();
       await database.close();

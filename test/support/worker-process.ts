@@ -20,7 +20,13 @@ export interface WorkerProcess {
 }
 
 /** One host: a work root and a data directory that its worker processes share over restarts. */
-export function createWorkerHost(stack: { url: string; namespace: string; encryptionKey: string }): WorkerHost {
+export function createWorkerHost(stack: {
+  url: string;
+  namespace: string;
+  encryptionKey: string;
+  /** Settings of this host's processes. */
+  env?: Readonly<Record<string, string>>;
+}): WorkerHost {
   const root = mkdtempSync(join(tmpdir(), 'berth-host-'));
   const terraform = testTerraform();
   const env: NodeJS.ProcessEnv = {
@@ -36,6 +42,7 @@ export function createWorkerHost(stack: { url: string; namespace: string; encryp
     CODER_HTTP_ADDRESS: '127.0.0.1:0',
     CODER_PROMETHEUS_ENABLE: 'false',
     CODER_API_RATE_LIMIT: '-1',
+    ...stack.env,
   };
   const running = new Set<ChildProcess>();
   /** Runs a process entry until it logs what `ready` matches; answers the match. */

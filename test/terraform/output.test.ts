@@ -209,18 +209,6 @@ describe('timings', () => {
     ]);
     expect(createOutputReader({ stage: 'plan' }).result().timings).toEqual([]);
   });
-  test('leave the addresses that were being changed at the end, reads excepted', () => {
-    const { push, result } = reader();
-    for (const line of [
-      hook('apply_start', 1, 'b'),
-      hook('apply_start', 1, 'a', 'delete'),
-      hook('apply_start', 1, 'data.c', 'read'),
-    ])
-      push(line);
-    push(hook('apply_start', 1, 'done'));
-    push(hook('apply_complete', 2, 'done'));
-    expect(result().inFlight).toEqual(['a', 'b']);
-  });
 });
 
 describe('stderr', () => {

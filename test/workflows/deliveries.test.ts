@@ -1,8 +1,11 @@
 import { ApplicationFailure, CancelledFailure } from '@temporalio/activity';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DrizzleQueryError } from 'drizzle-orm/errors';
+import { randomUUID } from 'node:crypto';
+import { tmpdir } from 'node:os';
 import { describe, expect, test } from 'vitest';
-import { createDeliveries } from '../../activities/deliveries.ts';
+import { defaultLease } from '../../domain/lease.ts';
+import { type Told, createDeliveries } from '../../activities/deliveries.ts';
 import { toFailure, translateErrors } from '../../activities/failures.ts';
 import { createSlots } from '../../activities/slots.ts';
 import { createTerraformActivities } from '../../activities/run-terraform.ts';
@@ -10,12 +13,14 @@ import type { ProvisionerDeps } from '../../activities/deps.ts';
 import { DomainError } from '../../domain/errors.ts';
 import type { JobOutcome } from '../../workflows/run-job.ts';
 
+const held = { hostId: 'host-1', resumeWithinMs: 125_000 };
+
 /** A run that ends when the test says so. */
 function heldRun() {
-  const runs: { jobId: string; stop: AbortSignal; end: (outcome: JobOutcome) => void; fail: (err: unknown) => void }[] =
-    [];
+  const runs: { jobId: string; told: Told; end: (outcome: JobOutcome) => void; fail: (err: unknown) => void }[] = [];
   const deliver = createDeliveries(
-    (jobId, stop) => new Promise<JobOutcome>((end, fail) => void runs.push({ jobId, stop, end, fail })),
+    (jobId, told) => new Promise<JobOutcome>((end, fail) => void runs.push({ jobId, told, end, fail })),
+    held,
   );
   const delivery = (jobId = 'job') => {
     const environment = new MockActivityEnvironment();
@@ -44,18 +49,18 @@ describe('a delivery of a job that runs in this process already', () => {
   });
 
   test('passes a cancel and the stop of the worker on to it', async () => {
-    for (const [message, reason] of [
-      ['CANCELLED', 'canceled'],
-      ['WORKER_SHUTDOWN', 'worker-stopped'],
-    ] as const) {
-      const { runs, delivery } = heldRun();
-      const [first, second] = [delivery(), delivery()];
-      second.environment.cancel(message);
-      await Promise.resolve();
-      expect([runs[0]!.stop.aborted, runs[0]!.stop.reason]).toEqual([true, reason]);
-      runs[0]!.end('canceled');
-      expect(await Promise.all([first.outcome, second.outcome])).toEqual(['canceled', 'canceled']);
-    }
+    const { runs, delivery } = heldRun();
+    const [first, second] = [delivery(), delivery()];
+    const { canceled, leaving } = runs[0]!.told;
+    second.environment.cancel('CANCELLED');
+    await Promise.resolve();
+    expect([canceled.aborted, leaving.aborted]).toEqual([true, false]);
+    // A worker may be stopped while it cancels: both arrive.
+    first.environment.cancel('WORKER_SHUTDOWN');
+    await Promise.resolve();
+    expect([canceled.aborted, leaving.aborted]).toEqual([true, true]);
+    runs[0]!.end('canceled');
+    expect(await Promise.all([first.outcome, second.outcome])).toEqual(['canceled', 'canceled']);
   });
 
   test('fails with it, but is never canceled because the other one was', async () => {
@@ -74,20 +79,39 @@ test.each(['NOT_FOUND', 'TIMED_OUT', 'PAUSED', 'RESET'] as const)(
     const { environment, outcome } = delivery();
     environment.cancel(message);
     await new Promise((done) => setTimeout(done, 10));
-    expect(runs[0]!.stop.aborted).toBe(false);
+    expect([runs[0]!.told.canceled.aborted, runs[0]!.told.leaving.aborted]).toEqual([false, false]);
     runs[0]!.end('succeeded');
     expect(await outcome).toBe('succeeded');
   },
 );
 
+const activitiesWith = (slots = createSlots(1)) =>
+  createTerraformActivities({
+    slots,
+    hostId: 'host-1',
+    lease: defaultLease,
+    workRoot: tmpdir(),
+    limits: { minFreeBytes: 0, maxProcesses: 0, openFiles: 1_024, cgroup: null },
+  } as unknown as ProvisionerDeps);
+
+test('a job that this host has nothing of is not run from its queue', async () => {
+  const environment = new MockActivityEnvironment({ taskQueue: 'host/host-1' });
+  const outcome = environment.run(activitiesWith().runTerraform, { jobId: randomUUID() });
+  await expect(outcome).rejects.toMatchObject({ type: 'NOT_HERE', nonRetryable: true });
+});
+
 describe('a job that waits for a slot', () => {
   const busy = async () => {
     const slots = createSlots(1);
     const release = await slots.acquire(new AbortController().signal);
-    const { runTerraform } = createTerraformActivities({ slots } as unknown as ProvisionerDeps);
+    const { runTerraform } = activitiesWith(slots);
     const environment = new MockActivityEnvironment();
     let beats = 0;
-    environment.on('heartbeat', () => (beats += 1));
+    environment.on('heartbeat', (details: unknown) => {
+      // Any host may have a job that was never taken.
+      expect(details).toBeUndefined();
+      beats += 1;
+    });
     return {
       slots,
       release,

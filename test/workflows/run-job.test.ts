@@ -40,21 +40,35 @@ test('a build costs at most 17 events, whose payloads are ids and short names', 
   expect(Buffer.from(scheduled?.input?.payloads?.[0]?.data ?? []).toString()).toMatch(/^\{"jobId":"[0-9a-f-]{36}"\}$/);
 });
 
-test.each(['LEASE_HELD', 'WORKER_STOPPED', 'WorkerShutdown', 'UNAVAILABLE'])(
-  'after %s the run is taken up again',
-  async (type) => {
-    let tries = 0;
-    rig.activities.runTerraform = async () => {
-      tries += 1;
-      if (tries === 1) throw failure(type);
-      return 'succeeded';
-    };
-    const handle = await rig.startBuild();
-    expect(await handle.result()).toBe('succeeded');
-    expect(tries).toBe(2);
-    expect(rig.finished).toEqual([]);
-  },
-);
+test.each([
+  ['LEASE_HELD', { waitMs: 1_000 }, 'control'],
+  ['LEASE_HELD', undefined, 'control'],
+  ['NOT_HERE', undefined, 'control'],
+  ['WORKER_STOPPED', undefined, 'control'],
+  ['WORKER_STOPPED', { hostId: 'h', resumeWithinMs: 60_000 }, 'host/h'],
+  ['WORKER_LOST', { hostId: 'h', resumeWithinMs: 60_000 }, 'host/h'],
+  ['WorkerShutdown', undefined, 'control'],
+  ['UNAVAILABLE', undefined, 'control'],
+])('after %s %j the run is taken up again, on queue %s', async (type, details, queue) => {
+  const on: string[] = [];
+  rig.activities.runTerraform = async () => {
+    on.push(Context.current().info.taskQueue);
+    if (on.length === 1)
+      throw ApplicationFailure.create({
+        message: `the activity said ${type}`,
+        type,
+        nonRetryable: true,
+        ...(details !== undefined && { details: [details] }),
+      });
+    return 'succeeded';
+  };
+  const handle = await rig.startBuild();
+  const host = await rig.pollQueue('host/h');
+  expect(await handle.result()).toBe('succeeded');
+  await host.stop();
+  expect(on).toEqual(['control', queue]);
+  expect(rig.finished).toEqual([]);
+});
 
 test('a final failure of the activity ends the job with its reason', async () => {
   rig.activities.runTerraform = async () => {

@@ -13,6 +13,8 @@ export interface WorkflowRig {
   readonly finished: { outcome: string; error?: string }[];
   /** Starts `buildWorkspace`; its run goes to the rig's own queue unless another is named. */
   startBuild(options?: { taskQueue?: string }): Promise<WorkflowHandle>;
+  /** Serves another queue with the rig's activities until it is stopped. */
+  pollQueue(taskQueue: string): Promise<{ stop(): Promise<void> }>;
   stop(): Promise<void>;
 }
 
@@ -32,16 +34,17 @@ export async function startWorkflowRig(address: string): Promise<WorkflowRig> {
     },
     sweepPendingJobs: async () => ({ started: 0, restarted: 0, ended: 0 }),
   };
+  const served = {
+    runTerraform: (input: { jobId: string }) => activities.runTerraform(input),
+    finishJob: (input: Parameters<Activities['finishJob']>[0]) => activities.finishJob(input),
+    sweepPendingJobs: () => activities.sweepPendingJobs(),
+  };
   const worker = await Worker.create({
     connection: native,
     namespace,
     taskQueue: 'control',
     workflowsPath: fileURLToPath(new URL('../../workflows/index.ts', import.meta.url)),
-    activities: {
-      runTerraform: (input: { jobId: string }) => activities.runTerraform(input),
-      finishJob: (input: Parameters<Activities['finishJob']>[0]) => activities.finishJob(input),
-      sweepPendingJobs: () => activities.sweepPendingJobs(),
-    },
+    activities: served,
   });
   const running = worker.run();
   return {
@@ -60,6 +63,16 @@ export async function startWorkflowRig(address: string): Promise<WorkflowRig> {
         workflowId: `build/${input.buildId}`,
         args: [input],
       });
+    },
+    async pollQueue(taskQueue) {
+      const other = await Worker.create({ connection: native, namespace, taskQueue, activities: served });
+      const polling = other.run();
+      return {
+        async stop() {
+          other.shutdown();
+          await polling;
+        },
+      };
     },
     async stop() {
       worker.shutdown();

@@ -20,6 +20,20 @@ export interface CliStack {
 
 export async function startCliStack(env: Readonly<Record<string, string>> = {}): Promise<CliStack> {
   const { api, stop } = await startApiStack({ env });
+  const { url, close } = await serveApi(api);
+  return {
+    url,
+    api,
+    cli: createCli({ url, token: api.ownerToken }),
+    async stop() {
+      await close();
+      await stop();
+    },
+  };
+}
+
+/** Puts an API on a port of its own; what stands behind it is the caller's. */
+export async function serveApi(api: TestApi): Promise<{ url: string; close(): Promise<void> }> {
   const sockets = new WebSocketServer({ noServer: true });
   const { server, port } = await new Promise<{ server: ReturnType<typeof serve>; port: number }>((ready) => {
     const started = serve(
@@ -32,15 +46,11 @@ export async function startCliStack(env: Readonly<Record<string, string>> = {}):
       (address) => ready({ server: started, port: address.port }),
     );
   });
-  const url = `http://127.0.0.1:${port}`;
   return {
-    url,
-    api,
-    cli: createCli({ url, token: api.ownerToken }),
-    async stop() {
+    url: `http://127.0.0.1:${port}`,
+    async close() {
       for (const client of sockets.clients) client.terminate();
       await new Promise((closed) => server.close(closed));
-      await stop();
     },
   };
 }

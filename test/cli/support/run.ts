@@ -42,9 +42,9 @@ export function createCli(session?: Session): Cli {
   const run: Cli['with'] = async ({ input, env = {}, onOutput }, ...args) => {
     const said = { stdout: '', stderr: '' };
     const channel = (name: keyof typeof said) => ({
-      write(text: string) {
-        said[name] += text;
-        onOutput?.(text);
+      write(text: string | Buffer) {
+        said[name] += text.toString();
+        onOutput?.(text.toString());
       },
     });
     const stdin = new PassThrough();

@@ -2,7 +2,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { startTerraform, stderrFile, stdoutFile } from '../../../terraform/run.ts';
+import { run } from '../../../toolchain/process.ts';
 
 export interface TerraformTools {
   readonly terraformPath: string;
@@ -26,8 +26,6 @@ export const terraformEnv = (tools: TerraformTools, extra: Readonly<Record<strin
   ...extra,
 });
 
-let runs = 0;
-
 /** Runs terraform to its end; the caller judges the exit code. */
 export async function runTerraform(
   tools: TerraformTools,
@@ -35,20 +33,7 @@ export async function runTerraform(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
 ): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const outputDir = join(dir, '.runs', String(++runs));
-  const process = startTerraform({
-    binary: tools.terraformPath,
-    args,
-    cwd: dir,
-    env: terraformEnv(tools, env),
-    outputDir,
-  });
-  const { code } = await process.exited;
-  const [stdout, stderr] = await Promise.all([
-    readFile(stdoutFile(outputDir), 'utf8'),
-    readFile(stderrFile(outputDir), 'utf8'),
-  ]);
-  return { code, stdout, stderr };
+  return run(tools.terraformPath, args, { cwd: dir, env: terraformEnv(tools, env) });
 }
 
 /** Like `runTerraform`, but a failure is an error that shows the output. */

@@ -1,0 +1,248 @@
+/**
+ * The shim: a small process that outlives its worker and supervises one Terraform at a time (design §2). Plain JavaScript
+ * without dependencies, because it has to start fast and in whatever way the worker itself was started.
+ *
+ * Input: one JSON command per line on stdin (terraform/shims.ts writes them). The end of stdin means that the worker is
+ * gone: Terraform goes on, and the shim ends after it. Everything else passes through files in the run's directory, so that
+ * the next worker can take over: terraform/run-directory.ts names and reads them.
+ */
+import { spawn } from 'node:child_process';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs';
+import { setPriority, uptime } from 'node:os';
+import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+const lookEveryMs = 250;
+/** A build that prints more than this between two looks (32 MiB/s) has to leave the processor to its neighbours. */
+const noisyBytes = 8 * 1024 * 1024;
+/** Output that no worker has taken away yet: beyond it Terraform has to wait. */
+const maxOutputBytes = 256 * 1024 * 1024;
+
+/** What is supervised: command, pid (= process group = session) and what was seen of it. One at a time but for moments. */
+const active = new Set();
+let workerGone = false;
+
+const writeWhole = (path, value) => {
+  writeFileSync(`${path}.draft`, JSON.stringify(value), { mode: 0o600 });
+  renameSync(`${path}.draft`, path);
+};
+
+const signal = (pid, name) => {
+  try {
+    process.kill(pid, name);
+  } catch {
+    // Gone already.
+  }
+};
+
+/** True for the first who says so in this run's directory; a full disk must not keep anybody from stopping. */
+const markFirst = (outputDir, name, reason) => {
+  try {
+    writeFileSync(join(outputDir, name), reason, { flag: 'wx', mode: 0o600 });
+    return true;
+  } catch (err) {
+    return err.code !== 'EEXIST';
+  }
+};
+
+/** Fields of `/proc/<pid>/stat` from the state on; null when the process is gone or a zombie. */
+function statOf(pid) {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return fields[0] === 'Z' || fields[0] === 'X' ? null : fields;
+  } catch {
+    return null;
+  }
+}
+
+const membersOf = (groupId) =>
+  readdirSync('/proc').filter((name) => /^\d+$/.test(name) && statOf(name)?.[2] === String(groupId));
+
+/** Asks Terraform to stop, once in its life whoever asks: a second SIGINT would make it abandon running calls. */
+function interrupt({ command, pid }, reason) {
+  if (!markFirst(command.outputDir, 'interrupted', reason)) return;
+  // One that is held back has to wake up for it.
+  if (statOf(pid)?.[0] === 'T') signal(-pid, 'SIGCONT');
+  signal(pid, 'SIGINT');
+}
+
+function kill({ command, pid }, reason) {
+  markFirst(command.outputDir, 'killed', reason);
+  signal(-pid, 'SIGKILL');
+}
+
+/**
+ * Whether the lease that the worker wrote last still holds, on a clock that also runs while the machine sleeps. A job's
+ * directory that is gone has nobody left who could want this run.
+ */
+function leaseState({ leaseFile, killGraceMs }) {
+  if (leaseFile === null) return 'valid';
+  try {
+    const overSinceMs = Math.round(uptime() * 1000) - JSON.parse(readFileSync(leaseFile, 'utf8')).until;
+    return overSinceMs < 0 ? 'valid' : overSinceMs < killGraceMs ? 'over' : 'dead';
+  } catch {
+    return existsSync(dirname(leaseFile)) ? 'valid' : 'dead';
+  }
+}
+
+function watchLease(run) {
+  const state = leaseState(run.command);
+  if (state !== 'valid') interrupt(run, 'lease-over');
+  if (state === 'dead') kill(run, 'lease-over');
+}
+
+/** When the disk gets tight: free the bytes kept for Terraform's last state, and let it stop while it can still write. */
+function watchDisk(run) {
+  const { minFreeBytes, reserveFile, cwd } = run.command;
+  if (minFreeBytes === 0) return;
+  const { bavail, bsize } = statfsSync(cwd);
+  if (bavail * bsize >= minFreeBytes) return;
+  if (reserveFile !== null) rmSync(reserveFile, { force: true });
+  interrupt(run, 'disk-full');
+}
+
+/** A noisy build yields the processor; one whose output nobody takes away waits. */
+function watchOutput(run) {
+  let bytes = 0;
+  for (const name of ['stdout.log', 'stderr.log'])
+    bytes += statSync(join(run.command.outputDir, name), { throwIfNoEntry: false })?.size ?? 0;
+  if (bytes - run.outputBytes > noisyBytes) yieldProcessor(run.pid);
+  run.outputBytes = bytes;
+  const hold = bytes > maxOutputBytes;
+  if (hold !== run.held) signal(-run.pid, hold ? 'SIGSTOP' : 'SIGCONT');
+  run.held = hold;
+}
+
+/** Lowest priority for all threads of the group, also where the kernel schedules by session. */
+function yieldProcessor(groupId) {
+  writeFileSync(`/proc/${groupId}/autogroup`, '19');
+  for (const pid of membersOf(groupId))
+    for (const thread of readdirSync(`/proc/${pid}/task`)) setPriority(Number(thread), 19);
+}
+
+/** A fork bomb ends its own build. The machine's count of threads is one cheap read; only when it is high is the group counted. */
+function watchProcesses(run) {
+  const { maxProcesses } = run.command;
+  const threads = Number(readFileSync('/proc/loadavg', 'utf8').split(' ')[3]?.split('/')[1]);
+  if (maxProcesses === 0 || !(threads > maxProcesses)) return;
+  if (membersOf(run.pid).length > maxProcesses) kill(run, 'too-many-processes');
+}
+
+function look(run) {
+  for (const watch of [watchLease, watchDisk, watchOutput, watchProcesses]) {
+    try {
+      watch(run);
+    } catch {
+      // A process that just ended, a system without /proc: what cannot be watched goes on unwatched.
+    }
+  }
+}
+
+function supervise(command, pid) {
+  const run = { command, pid, outputBytes: 0, held: false };
+  run.timer = setInterval(() => look(run), lookEveryMs);
+  active.add(run);
+  return run;
+}
+
+function end(run, exit) {
+  clearInterval(run.timer);
+  // Providers and children of local-exec survive the end of Terraform alone.
+  signal(-run.pid, 'SIGKILL');
+  active.delete(run);
+  finish(run.command, exit);
+}
+
+function finish({ outputDir }, exit) {
+  try {
+    writeWhole(join(outputDir, 'exit.json'), { ...exit, endedAt: new Date().toISOString() });
+  } catch {
+    // Whoever waits sees that the process is gone.
+  }
+  endWithWorker();
+}
+
+function endWithWorker() {
+  if (workerGone && active.size === 0) process.exit(0);
+}
+
+/**
+ * Becomes Terraform, and before that says who it is: two lines, its own stat and the machine's boot id. With noclobber, so
+ * that a worker which has closed this run first keeps it from ever beginning.
+ */
+const becomeTerraform = `
+set -C
+{ read -r stat < /proc/$$/stat; read -r boot < /proc/sys/kernel/random/boot_id; } 2>/dev/null
+printf '%s\\n%s\\n' "\${stat:-$$}" "$boot" > "$1/process" || exit 125
+[ -z "$2" ] || echo $$ >> "$2/cgroup.procs" || exit 125
+ulimit -c 0
+ulimit -n "$3" 2>/dev/null
+shift 3
+unset stat boot
+exec "$@"`;
+
+/** Starts Terraform. Making the run's directory is the claim: a number that another worker has closed is not used. */
+function start(command) {
+  const { outputDir, binary, args, cwd, env, meta, cgroup, openFiles } = command;
+  try {
+    mkdirSync(outputDir, { mode: 0o700 });
+  } catch {
+    return;
+  }
+  const shim = { pid: process.pid, startTime: statOf(process.pid)?.[19] ?? null };
+  writeWhole(join(outputDir, 'run.json'), { ...meta, shim });
+  if (leaseState(command) !== 'valid') return finish(command, { code: null, signal: null, error: 'the lease is over' });
+  const stdout = openSync(join(outputDir, 'stdout.log'), 'a', 0o600);
+  const stderr = openSync(join(outputDir, 'stderr.log'), 'a', 0o600);
+  const child = spawn('/bin/sh', ['-c', becomeTerraform, 'sh', outputDir, cgroup ?? '', openFiles, binary, ...args], {
+    cwd,
+    env,
+    detached: true,
+    stdio: ['ignore', stdout, stderr],
+  });
+  closeSync(stdout);
+  closeSync(stderr);
+  if (child.pid === undefined) {
+    child.once('error', (err) => finish(command, { code: null, signal: null, error: err.message }));
+    return;
+  }
+  const run = supervise(command, child.pid);
+  child.once('exit', (code, name) => end(run, { code, signal: name }));
+}
+
+/** Watches over a Terraform whose own shim is gone. Its exit code nobody will know. */
+function adopt(command) {
+  const run = supervise(command, command.pid);
+  const poll = setInterval(() => {
+    if (statOf(command.pid)?.[19] === command.startTime) return;
+    clearInterval(poll);
+    end(run, { code: null, signal: null });
+  }, lookEveryMs);
+}
+
+createInterface({ input: process.stdin })
+  .on('line', (line) => {
+    const command = JSON.parse(line);
+    if (command.type === 'start') start(command);
+    else adopt(command);
+  })
+  .on('close', () => {
+    workerGone = true;
+    endWithWorker();
+  });
+
+// A terminal's or a service manager's signal to everybody is meant for the worker.
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGPIPE']) process.on(name, () => undefined);
