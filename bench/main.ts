@@ -1,11 +1,19 @@
 import { parseArgs } from 'node:util';
 import { benchBuild } from './build.ts';
+import { benchHistory } from './history.ts';
+import { benchIdle } from './idle.ts';
 import { benchList } from './list.ts';
+import { benchLogs } from './logs.ts';
+import { benchThroughput } from './throughput.ts';
 
 /** Name → benchmark. Each prints JSON lines on stdout and its progress on stderr. */
 const benches: Readonly<Record<string, (options: { runs: number | undefined }) => Promise<void>>> = {
   build: benchBuild,
   list: benchList,
+  history: benchHistory,
+  throughput: benchThroughput,
+  logs: benchLogs,
+  idle: benchIdle,
 };
 
 const { positionals, values } = parseArgs({ allowPositionals: true, options: { runs: { type: 'string' } } });

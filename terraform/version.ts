@@ -1,11 +1,17 @@
 import { execFile } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import { delimiter, isAbsolute, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 
 /** Version range that `init -json` and the form of `graph` need (spec/02 §5.1). */
 const accepted = { from: [1, 9], below: 2 } as const;
 
-/** Asks the binary for its version. Throws one clear error when it cannot be run or is out of range. */
-export async function checkTerraform(path: string): Promise<{ path: string; version: string }> {
+/**
+ * Finds the binary (a path, or a name on `searchPath`) and asks it for its version. Answers its absolute path. Throws one
+ * clear error when it cannot be run or is out of range.
+ */
+export async function checkTerraform(binary: string, searchPath = ''): Promise<{ path: string; version: string }> {
+  const path = isAbsolute(binary) ? binary : (findOn(searchPath, binary) ?? resolve(binary));
   const { stdout } = await promisify(execFile)(path, ['version', '-json'], {
     timeout: 10_000,
     env: { PATH: '' },
@@ -17,4 +23,19 @@ export async function checkTerraform(path: string): Promise<{ path: string; vers
   if (major >= accepted.below || major < accepted.from[0] || (major === accepted.from[0] && minor < accepted.from[1]))
     throw new Error(`Terraform ${version} at ${path} is not supported: 1.9.0 or later, below 2, is needed.`);
   return { path, version };
+}
+
+function findOn(searchPath: string, name: string): string | undefined {
+  return searchPath
+    .split(delimiter)
+    .filter((folder) => isAbsolute(folder))
+    .map((folder) => join(folder, name))
+    .find((path) => {
+      try {
+        accessSync(path, constants.X_OK);
+        return true;
+      } catch {
+        return false;
+      }
+    });
 }

@@ -42,7 +42,7 @@ function parseTags(text: string): Record<string, string> {
 }
 
 await runProcess(logger, async () => {
-  const terraform = await checkTerraform(config.BERTH_TERRAFORM_PATH ?? 'terraform');
+  const terraform = await checkTerraform(config.BERTH_TERRAFORM_PATH ?? 'terraform', config.PATH);
   const sdkMetricsAddress = await freeLoopbackAddress();
   installRuntime(logger, sdkMetricsAddress);
   const connection = await NativeConnection.connect(nativeConnectionOptions(config));

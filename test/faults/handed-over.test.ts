@@ -12,31 +12,33 @@ import { build, buildOver, createWorkspace } from '../support/workspaces.ts';
 let api: TestApi;
 let stop: () => Promise<void>;
 let host: WorkerHost;
+/** Its builds have a time limit. */
+let hasty: WorkerHost;
 let ledger: Ledger;
 let template: JsonValue;
 const forceCancelMs = 3_000;
-const timeLimitMs = 45_000;
+const timeLimitMs = 15_000;
 
 beforeAll(async () => {
   ledger = createLedger();
   const started = await startApiStack({ provisioner: false });
   ({ api, stop } = started);
-  host = createWorkerHost({
-    url: api.deps.config.CODER_PG_CONNECTION_URL!,
-    namespace: started.stack.namespace,
-    encryptionKey: Buffer.alloc(32, 1).toString('base64'),
-    env: {
-      CODER_BUILD_TIMEOUT: `${timeLimitMs}ms`,
-      CODER_PROVISIONER_FORCE_CANCEL_INTERVAL: `${forceCancelMs}ms`,
-      CODER_PROVISIONER_DAEMONS: '4',
-    },
-  });
+  const hostWith = (env: Record<string, string>) =>
+    createWorkerHost({
+      url: api.deps.config.CODER_PG_CONNECTION_URL!,
+      namespace: started.stack.namespace,
+      encryptionKey: Buffer.alloc(32, 1).toString('base64'),
+      env: { CODER_PROVISIONER_FORCE_CANCEL_INTERVAL: `${forceCancelMs}ms`, ...env },
+    });
+  host = hostWith({});
+  hasty = hostWith({ CODER_BUILD_TIMEOUT: `${timeLimitMs}ms` });
   const worker = await host.start('provisioner');
   template = await ledger.template(api, 'counter', { name: 'counter' });
   await worker.end('SIGTERM');
 });
 afterAll(async () => {
   host.remove();
+  hasty.remove();
   await stop();
   ledger.remove();
 });
@@ -77,9 +79,9 @@ describe('a Terraform that goes on without its worker', () => {
     const { id, job } = workspace.latest_build;
     await counting(id);
     for (const signal of ['SIGTERM', 'SIGKILL', 'SIGTERM'] as const) {
-      const begin = performance.now();
+      // It ends while Terraform goes on: what it waits for is not Terraform's end.
       await workers.at(-1)!.end(signal);
-      expect(performance.now() - begin).toBeLessThan(8_000);
+      expect(processesOf(job.id, 'terraform').length).toBeGreaterThan(0);
       const before = counts(await logOf(id)).length;
       workers.push(await host.start('provisioner'));
       await waitFor('the log to go on', async () => counts(await logOf(id)).length > before);
@@ -121,24 +123,22 @@ describe('a Terraform that goes on without its worker', () => {
 
 describe('the time limit of a build', () => {
   test('stops what takes longer, also over a change of workers, and says so', async () => {
-    const first = await host.start('provisioner');
+    const first = await hasty.start('provisioner');
     const workspace = await create('endless');
     const { id } = workspace.latest_build;
     await counting(id);
     await first.end('SIGKILL');
-    const second = await host.start('provisioner');
+    const second = await hasty.start('provisioner');
     const over = await buildOver(api, id);
-    expect(over.job).toMatchObject({ status: 'failed', error: expect.stringContaining('time limit of 45 s') });
+    expect(over.job).toMatchObject({ status: 'failed', error: expect.stringContaining('time limit of 15 s') });
     const { started_at: begin, completed_at: end } = over.job;
-    const tookMs = new Date(end).getTime() - new Date(begin).getTime();
-    expect(tookMs).toBeGreaterThanOrEqual(timeLimitMs);
-    expect(tookMs).toBeLessThan(timeLimitMs + forceCancelMs + 10_000);
+    expect(new Date(end).getTime() - new Date(begin).getTime()).toBeGreaterThanOrEqual(timeLimitMs);
     expect((await build(api, workspace.id, { transition: 'delete' })).status).toBe('deleted');
     await second.end('SIGTERM');
   });
 
   test('kills a Terraform that hangs and ignores its interrupt, and keeps the state', async () => {
-    const worker = await host.start('provisioner');
+    const worker = await hasty.start('provisioner');
     const workspace = await create('hanging');
     const { id, job } = workspace.latest_build;
     await counting(id);
@@ -149,7 +149,7 @@ describe('the time limit of a build', () => {
     const freezing = setInterval(freeze, 1);
     const over = await buildOver(api, id).finally(() => clearInterval(freezing));
     expect(over.job).toMatchObject({ status: 'failed' });
-    expect(over.job.error).toMatch(/time limit of 45 s.*did not end within 3 s after the interrupt and was killed/);
+    expect(over.job.error).toMatch(/time limit of 15 s.*did not end within 3 s after the interrupt and was killed/);
     expect(over.possible_orphans).toEqual(['terraform_data.counter']);
     expect((await logOf(id)).join('\n')).toContain('terraform_data.counter may exist outside of the state');
     expect(processesOf(job.id, 'terraform')).toEqual([]);
