@@ -9,10 +9,11 @@ const reserveBytes = 16 * 1024 * 1024;
 
 type DiskDeps = Pick<ProvisionerDeps, 'workRoot' | 'limits' | 'logger'>;
 
-const isEnough = ({ workRoot, limits }: DiskDeps): boolean => {
+/** Whether less is free than a build needs to end in order. */
+export function isDiskTight({ workRoot, limits }: Pick<DiskDeps, 'workRoot' | 'limits'>): boolean {
   const { bavail, bsize } = statfsSync(workRoot);
-  return bavail * bsize >= limits.minFreeBytes;
-};
+  return bavail * bsize < limits.minFreeBytes;
+}
 
 /** Whether a step of ours failed because the disk is full. */
 export const isDiskFull = (err: unknown): boolean =>
@@ -20,7 +21,7 @@ export const isDiskFull = (err: unknown): boolean =>
 
 /** Resolves with false when the disk stays too full to begin a job; another host may have room. */
 export async function waitForDisk(deps: DiskDeps, signal: AbortSignal): Promise<boolean> {
-  for (const until = Date.now() + waitAtMostMs; !isEnough(deps);) {
+  for (const until = Date.now() + waitAtMostMs; isDiskTight(deps);) {
     signal.throwIfAborted();
     if (Date.now() > until) {
       deps.logger.warn({ work_root: deps.workRoot }, 'the disk is too full to begin a job');
@@ -30,6 +31,8 @@ export async function waitForDisk(deps: DiskDeps, signal: AbortSignal): Promise<
   }
   return true;
 }
+
+export const diskFullText = (why: string): string => `The disk of the provisioner is full: ${why}`;
 
 /** Puts the reserve in place when there is room for it. */
 export function keepReserve(deps: DiskDeps): void {

@@ -1,3 +1,4 @@
+import { setTimeout as delay, setImmediate as immediate } from 'node:timers/promises';
 import { fitLogLines } from '../domain/job-logs.ts';
 import type { JobLogLine } from '../domain/provisioned.ts';
 import type { Db } from '../db/client.ts';
@@ -9,6 +10,7 @@ const flushEveryMs = 250;
 const flushAtLines = 100;
 /** Lines kept in memory while the database is slow or away; beyond it the reader waits. */
 const maxBufferedLines = 5_000;
+const retryAfterMs = 500;
 
 export interface JobLog {
   /** Starts a stage: a row with empty output. Later lines belong to it. */
@@ -58,10 +60,13 @@ export function createJobLog(options: {
   let unsettled: (() => readonly string[]) | undefined;
   let writtenUnsettled = '';
   let timer: NodeJS.Timeout | undefined;
+  /** The last write that was asked for, and when it will begin; it takes everything that is there by then. */
   let writing: Promise<void> = Promise.resolve();
+  let turn: Promise<unknown> | undefined;
   let fenced = false;
 
   const write = async () => {
+    turn = undefined;
     clearTimeout(timer);
     timer = undefined;
     const now = unsettled?.() ?? null;
@@ -88,7 +93,9 @@ export function createJobLog(options: {
     state = after;
   };
   const enqueue = () => {
-    writing = writing.catch(() => undefined).then(write);
+    if (turn !== undefined) return writing;
+    turn = writing.catch(() => delay(retryAfterMs));
+    writing = turn.then(write);
     return writing;
   };
   const schedule = () => {
@@ -120,12 +127,11 @@ export function createJobLog(options: {
       if (read !== undefined) position = { ...position, [read.stream]: read.end };
       if (state.overflowed) return schedule();
       push(lines);
-      if (buffer.length >= maxBufferedLines) await enqueue().catch(() => new Promise((done) => setTimeout(done, 500)));
+      if (buffer.length < maxBufferedLines) return;
+      await turn;
+      // Lets the write go out, so that the next lines are made while the database works.
+      await immediate();
     },
-    async flush() {
-      clearTimeout(timer);
-      timer = undefined;
-      await enqueue();
-    },
+    flush: enqueue,
   };
 }

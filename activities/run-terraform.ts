@@ -12,7 +12,7 @@ import { createRedactor } from '../terraform/secrets.ts';
 import { type Told, createDeliveries, withHeartbeats, workerStopped } from './deliveries.ts';
 import { recordDelivery } from './delivery-record.ts';
 import type { ProvisionerDeps } from './deps.ts';
-import { isDiskFull, waitForDisk } from './disk-space.ts';
+import { diskFullText, isDiskFull, waitForDisk } from './disk-space.ts';
 import { isLeftRunning } from './earlier-run.ts';
 import { messageOf } from './failures.ts';
 import { endCanceled, endFailed, requestCancel } from './job-end.ts';
@@ -182,7 +182,7 @@ async function endOfRun(run: JobRun, err: unknown): Promise<JobOutcome> {
   if (err instanceof RunFailed) return endFailed(run, err.message, err.code);
   if (err instanceof DomainError) return endFailed(run, [err.message, err.detail].filter(Boolean).join(': '), err.code);
   if (isDatabaseAway(err)) throw err;
-  if (isDiskFull(err)) return endFailed(run, `The disk of the provisioner is full: ${messageOf(err)}`);
+  if (isDiskFull(err)) return endFailed(run, diskFullText(messageOf(err)));
   deps.logger.error({ err, job_id: job.id }, 'a run failed for a reason of ours');
   log.say('error', `Internal error: ${messageOf(err)}`);
   return endFailed(run, `internal error: ${messageOf(err)}`);

@@ -6,6 +6,7 @@ import { createOutputReader, readStderrLine } from '../terraform/output.ts';
 import { hold, letGoOn, settleOutput } from '../terraform/output-rotation.ts';
 import { type RunMeta, readMarks, stderrFile, stdoutFile } from '../terraform/run-directory.ts';
 import { tailLines } from '../terraform/tail.ts';
+import { diskFullText, isDiskTight } from './disk-space.ts';
 import { type JobRun, RunFailed, RunStopped, assertRunning, guardOf, nextRunDirectory, stopReason } from './job-run.ts';
 import { superviseStops } from './stop-terraform.ts';
 
@@ -171,7 +172,9 @@ export function assertSucceeded(run: JobRun, begun: BegunRun, followed: Followed
       );
     case 'disk-full':
       throw new RunFailed(
-        'The disk of the provisioner is full: Terraform was asked to stop while its state could still be saved. Free space there, then build again.',
+        diskFullText(
+          'Terraform was asked to stop while its state could still be saved. Free space there, then build again.',
+        ),
       );
     case 'lease-over':
       throw lost('The lease of the run ended before it could be renewed, and Terraform was stopped');
@@ -180,7 +183,8 @@ export function assertSucceeded(run: JobRun, begun: BegunRun, followed: Followed
   if (signal !== null) throw lost(`Terraform was killed by ${signal}`);
   if (code === null && followed.firstError === null) throw lost('Terraform ended while nobody watched');
   const failure = followed.firstError ?? `terraform ${begun.meta.name} exited with status ${code}`;
-  throw new RunFailed(run.redactor.redact(failure));
+  // Terraform may fail, also without a word, before its shim has seen the disk.
+  throw new RunFailed(run.redactor.redact(isDiskTight(run.deps) ? diskFullText(failure) : failure));
 }
 
 const seconds = (ms: number): string =>

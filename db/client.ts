@@ -14,6 +14,9 @@ export interface Database {
   close(): Promise<void>;
 }
 
+/** Seconds until the next try to connect: a server that comes back is there again at once, not after half a minute. */
+const reconnectAfter = (tries: number): number => (0.5 + Math.random() / 2) * Math.min(0.05 * 2 ** tries, 1);
+
 /** Statements with more parameters are mostly lists of varying length, each of them a statement of its own. */
 const preparedUpToParameters = 32;
 
@@ -53,6 +56,7 @@ export function connect(url: string, options: { max: number; applicationName: st
     idle_timeout: 60,
     connect_timeout: 10,
     max_lifetime: 60 * 60,
+    backoff: reconnectAfter,
     onnotice: () => undefined,
     connection: { application_name: options.applicationName, TimeZone: 'UTC', statement_timeout: 60_000 },
   });

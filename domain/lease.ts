@@ -35,7 +35,7 @@ export const maxContinuations = 2;
  * the job anyway.
  */
 export const resumeWithinMs = (lease: LeaseTimes): number =>
-  Math.max(5_000, lease.durationMs - heartbeat.timeoutMs + lease.takeOverAfterMs);
+  Math.max(1_000, lease.durationMs - heartbeat.timeoutMs + lease.takeOverAfterMs);
 
 /** Where a job lies whose worker is gone, and how long only that host is asked to take it up again. */
 export interface HeldBy {

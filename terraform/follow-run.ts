@@ -36,6 +36,7 @@ export async function followRun(shims: Shims, guard: RunGuard, signal?: AbortSig
       signal?.throwIfAborted();
       // Asked first: a shim that is gone by then has written everything that it had to say.
       const supervised = isSupervised(outputDir);
+      const served = supervised || shims.serves(outputDir);
       const state = readRunState(outputDir);
       const end = endOf(state);
       if (end !== undefined) {
@@ -54,8 +55,8 @@ export async function followRun(shims: Shims, guard: RunGuard, signal?: AbortSig
         killRun(outputDir, 'terraform-ended');
         return adopted ? { kind: 'ended', exit: unseen } : { kind: 'lost' };
       }
-      if (state.kind === 'starting' && waitedMs > exitWrittenWithinMs && closeRun(outputDir))
-        return { kind: 'never-started' };
+      const hopeless = waitedMs > exitWrittenWithinMs || !served;
+      if (state.kind === 'starting' && hopeless && closeRun(outputDir)) return { kind: 'never-started' };
       await wakeUp.next(signal);
     }
   } finally {

@@ -194,13 +194,17 @@ shift 3
 unset stat boot
 exec "$@"`;
 
-/** Starts Terraform. Making the run's directory is the claim: a number that another worker has closed is not used. */
+/**
+ * Starts Terraform. Making the run's directory is the claim: a number that another worker has closed is not used. What cannot
+ * be written for any other reason, a full disk above all, ends the shim: whoever waits for the run sees that at once.
+ */
 function start(command) {
   const { outputDir, binary, args, cwd, env, meta, cgroup, openFiles } = command;
   try {
     mkdirSync(outputDir, { mode: 0o700 });
-  } catch {
-    return;
+  } catch (err) {
+    if (err.code === 'EEXIST') return;
+    throw err;
   }
   const shim = { pid: process.pid, startTime: statOf(process.pid)?.[19] ?? null };
   writeWhole(join(outputDir, 'run.json'), { ...meta, shim });

@@ -38,6 +38,8 @@ export interface Shims {
   start(command: StartCommand): void;
   /** Lets an idle shim watch over a Terraform whose own shim is gone. */
   adopt(guard: RunGuard, terraform: ProcessId): void;
+  /** Whether a shim of this worker has been given the run and lives. */
+  serves(outputDir: string): boolean;
   /** Says that the run in this directory is over: its shim may take the next one. */
   release(outputDir: string): void;
   /** Leaves the shims that are at work to themselves; the others end. */
@@ -106,6 +108,7 @@ export function createShims(): Shims {
       send(command.outputDir, { type: 'start', ...command });
     },
     adopt: (guard, terraform) => send(guard.outputDir, { type: 'adopt', ...guard, ...terraform }),
+    serves: (outputDir) => [...shims].some((shim) => shim.outputDir === outputDir),
     release(outputDir) {
       for (const shim of shims)
         if (shim.outputDir === outputDir) {

@@ -35,7 +35,7 @@ export async function appendJobLogs(db: Db, batch: LogBatch): Promise<boolean> {
       source: line.source,
       level: line.level,
       stage: line.stage.slice(0, 128),
-      // PostgreSQL's jsonb knows neither NUL nor half a surrogate pair, and would refuse the whole batch.
+      // PostgreSQL's text knows neither NUL nor half a surrogate pair, and would refuse the whole batch.
       output: line.output.replaceAll('\0', '').toWellFormed(),
     })),
   );
@@ -51,7 +51,7 @@ export async function appendJobLogs(db: Db, batch: LogBatch): Promise<boolean> {
     ), inserted as (
       insert into provisioner_job_logs (job_id, created_at, source, level, stage, output)
       select fenced.id, line.created_at, line.source::log_source, line.level::log_level, line.stage, line.output
-      from fenced, rows from (jsonb_to_recordset(${rows}::text::jsonb)
+      from fenced, rows from (json_to_recordset(${rows}::text::json)
         as (created_at timestamptz, source text, level text, stage text, output text)) with ordinality
         as line(created_at, source, level, stage, output, position)
       order by line.position

@@ -244,6 +244,12 @@ describe('the shim', () => {
     await waitFor('the end of the group', async () => membersOf(pid).length === 0);
   });
 
+  test('ends at once when it cannot write', async () => {
+    writeFileSync(join(dir, 'no-directory'), '');
+    const { end } = startCommand(shims, scriptCommand(dir, join(dir, 'no-directory', '1'), 'echo never'));
+    await expect(end).rejects.toThrow('ENOTDIR');
+  });
+
   test('puts Terraform into its cgroup', async () => {
     const cgroup = join(dir, 'cgroup');
     mkdirSync(cgroup);
