@@ -1,0 +1,27 @@
+import type { Scenario } from './scenario.ts';
+import { cancelAnywhere } from './scenarios/cancel-anywhere.ts';
+import { diskFull } from './scenarios/disk-full.ts';
+import { duplicateRequests } from './scenarios/duplicate-requests.ts';
+import { hang } from './scenarios/hang.ts';
+import { killHost } from './scenarios/kill-host.ts';
+import { killTemporal } from './scenarios/kill-temporal.ts';
+import { killTerraform } from './scenarios/kill-terraform.ts';
+import { killWorker } from './scenarios/kill-worker.ts';
+import { partition } from './scenarios/partition.ts';
+import { restartPostgres } from './scenarios/restart-postgres.ts';
+import { twoReplicas } from './scenarios/two-replicas.ts';
+
+/** All scenarios, in the order in which `all` plays them. */
+export const scenarios: readonly Scenario[] = [
+  killWorker,
+  killTerraform,
+  killHost,
+  restartPostgres,
+  killTemporal,
+  partition,
+  cancelAnywhere,
+  diskFull,
+  hang,
+  duplicateRequests,
+  twoReplicas,
+];
