@@ -1,5 +1,6 @@
 import { bundleWorkflowCode } from '@temporalio/worker';
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -65,7 +66,9 @@ export async function benchIdle(): Promise<void> {
       figure('rss_provisioner', rss('provisioner'), rss('bareWorker'));
     } finally {
       for (const { child } of children) child.kill('SIGTERM');
-      await Promise.all(children.map(({ child }) => child.exitCode ?? new Promise((done) => child.once('exit', done))));
+      await Promise.all(
+        children.map(({ child }) => (child.exitCode === null ? once(child, 'exit') : Promise.resolve())),
+      );
       rmSync(directory, { recursive: true, force: true });
     }
   });

@@ -1,6 +1,5 @@
 /** The least that a Temporal worker takes: one workflow, one activity. */
 import { NativeConnection, Worker } from '@temporalio/worker';
-import { fileURLToPath } from 'node:url';
 
 const connection = await NativeConnection.connect({ address: process.env.TEMPORAL_ADDRESS });
 const worker = await Worker.create({

@@ -143,7 +143,11 @@ function serve() {
   fs.writeFileSync(pidFile, `${process.pid}\n`);
   const say = (text) => console.log(`${new Date().toISOString()} ${text}`);
   const pages = {
-    files: () => fs.readdirSync(home, { recursive: true }).sort().join('\n'),
+    files: () =>
+      fs
+        .readdirSync(home, { recursive: true })
+        .sort((a, b) => a.localeCompare(b))
+        .join('\n'),
     settings: () => JSON.stringify(config, null, 2),
     uptime: () => `${Math.round((Date.now() - startedAt.getTime()) / 1000)} s`,
   };
