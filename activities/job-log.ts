@@ -10,6 +10,7 @@ const flushEveryMs = 250;
 const flushAtLines = 100;
 /** Lines kept in memory while the database is slow or away; beyond it the reader waits. */
 const maxBufferedLines = 5_000;
+const yieldAtLines = 500;
 const retryAfterMs = 500;
 
 export interface JobLog {
@@ -103,7 +104,11 @@ export function createJobLog(options: {
     else timer ??= setTimeout(() => void enqueue().catch(() => undefined), flushEveryMs);
   };
   const push = (lines: readonly JobLogLine[]) => {
-    for (const line of lines) for (const output of splitLogLine(line.output)) buffer.push({ ...line, output });
+    for (const line of lines) {
+      const pieces = splitLogLine(line.output);
+      if (pieces.length === 1) buffer.push(line);
+      else for (const output of pieces) buffer.push({ ...line, output });
+    }
     schedule();
   };
   return {
@@ -127,10 +132,9 @@ export function createJobLog(options: {
       if (read !== undefined) position = { ...position, [read.stream]: read.end };
       if (state.overflowed) return schedule();
       push(lines);
-      if (buffer.length < maxBufferedLines) return;
-      await turn;
-      // Lets the write go out, so that the next lines are made while the database works.
-      await immediate();
+      // Otherwise a flood of lines keeps the database's answers waiting, and the next batch with them.
+      if (buffer.length % yieldAtLines === 0) await immediate();
+      if (buffer.length >= maxBufferedLines) await turn;
     },
     flush: enqueue,
   };

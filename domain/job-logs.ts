@@ -10,6 +10,7 @@ export interface FittedLog {
 }
 
 const encoder = new TextEncoder();
+const byteLength = (text: string): number => (/^[\0-\x7f]*$/.test(text) ? text.length : encoder.encode(text).length);
 
 /**
  * Fills the log up to the last whole line that fits, then stops: one warn line says so (it does not count), every later
@@ -23,7 +24,7 @@ export function fitLogLines(
   const kept: JobLogLine[] = [];
   let length = state.length;
   for (const line of lines) {
-    const bytes = encoder.encode(line.output).length;
+    const bytes = byteLength(line.output);
     if (length + bytes > jobLogLimitBytes) {
       kept.push({
         ...line,

@@ -7,6 +7,7 @@ const maxLineLength = 1024;
 
 /** Pieces of at most `max` code points; never splits one. An empty text gives one empty piece. */
 export function splitLogLine(text: string, max = maxLineLength): string[] {
+  if (text.length <= max) return [text];
   const pieces: string[] = [];
   let start = 0;
   while (text.length - start > max) {
@@ -15,7 +16,7 @@ export function splitLogLine(text: string, max = maxLineLength): string[] {
     pieces.push(text.slice(start, end));
     start = end;
   }
-  if (start < text.length || pieces.length === 0) pieces.push(text.slice(start));
+  if (start < text.length) pieces.push(text.slice(start));
   return pieces;
 }
 
@@ -38,9 +39,11 @@ export function logLevelOf(level: unknown): LogLevel {
 }
 
 /** Rows for one text: one per line of it, empty ones skipped (an empty output is a stage marker). */
-export const logRows = (text: string, row: Omit<JobLogLine, 'output'>): JobLogLine[] =>
-  text
-    .replaceAll('\0', '')
-    .split(/\r?\n/)
-    .filter((line) => line.trim() !== '')
-    .map((output) => ({ ...row, output }));
+export function logRows(text: string, row: Omit<JobLogLine, 'output'>): JobLogLine[] {
+  const rows: JobLogLine[] = [];
+  for (const line of text.includes('\n') ? text.split(/\r?\n/) : [text]) {
+    const output = line.replaceAll('\0', '');
+    if (output.trim() !== '') rows.push({ ...row, output });
+  }
+  return rows;
+}

@@ -110,8 +110,9 @@ function createLineBuffer(fromOffset: number) {
     parts.push(Buffer.from(bytes.subarray(0, room)));
     length += Math.min(bytes.length, room);
   };
+  const textOf = (bytes: Buffer): string => bytes.toString('utf8').replace(/\r$/, '').replaceAll('\0', '');
   const take = (endOffset: number): TailedLine => {
-    const text = Buffer.concat(parts).toString('utf8').replace(/\r$/, '').replaceAll('\0', '');
+    const text = textOf(Buffer.concat(parts));
     const done = { line: cut ? text + cutMarker : text, endOffset };
     parts = [];
     length = 0;
@@ -126,9 +127,14 @@ function createLineBuffer(fromOffset: number) {
       readOffset += bytes.length;
       let start = 0;
       for (let end = bytes.indexOf(10); end !== -1; end = bytes.indexOf(10, start)) {
-        keep(bytes.subarray(start, end));
+        const piece = bytes.subarray(start, end);
         start = end + 1;
-        yield take(base + start);
+        // Nearly every line is whole in one chunk, which is not read into again before it is text.
+        if (length === 0 && !cut) yield { line: textOf(piece), endOffset: base + start };
+        else {
+          keep(piece);
+          yield take(base + start);
+        }
       }
       keep(bytes.subarray(start));
     },

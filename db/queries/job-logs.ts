@@ -31,7 +31,7 @@ export async function appendJobLogs(db: Db, batch: LogBatch): Promise<boolean> {
   const { position } = batch;
   const rows = JSON.stringify(
     batch.lines.map((line) => ({
-      created_at: line.createdAt.toISOString(),
+      created_at: line.createdAt.getTime() / 1_000,
       source: line.source,
       level: line.level,
       stage: line.stage.slice(0, 128),
@@ -50,15 +50,13 @@ export async function appendJobLogs(db: Db, batch: LogBatch): Promise<boolean> {
       returning id
     ), inserted as (
       insert into provisioner_job_logs (job_id, created_at, source, level, stage, output)
-      select fenced.id, line.created_at, line.source::log_source, line.level::log_level, line.stage, line.output
+      select fenced.id, to_timestamp(line.created_at), line.source::log_source, line.level::log_level, line.stage, line.output
       from fenced, rows from (json_to_recordset(${rows}::text::json)
-        as (created_at timestamptz, source text, level text, stage text, output text)) with ordinality
+        as (created_at float8, source text, level text, stage text, output text)) with ordinality
         as line(created_at, source, level, stage, output, position)
       order by line.position
-      returning id
     )
-    select (select count(*)::int from fenced) as fenced,
-      (select pg_notify(${jobLogsChannel}, ${batch.jobId}) from inserted limit 1)`);
+    select count(*)::int as fenced, count(pg_notify(${jobLogsChannel}, fenced.id::text)) from fenced`);
   return (result[0]?.fenced ?? 0) > 0;
 }
 
