@@ -6,6 +6,8 @@ import { encodeState, setBuildState } from '../db/queries/workspace-build-states
 import type { JobRun } from './job-run.ts';
 
 const storeAtMostEveryMs = 2_000;
+/** Terraform often finishes several resources at once, or is over: then the end of the run stores the state. */
+const settleMs = 100;
 const pollEveryMs = 1_000;
 
 export interface StateVersion {
@@ -70,9 +72,14 @@ export function watchState(
     storedAddresses = new Set(addresses);
     lastStoredAt = Date.now();
   };
+  let due: NodeJS.Timeout | undefined;
   const look = () => {
+    due ??= setTimeout(keep, Math.max(settleMs, lastStoredAt + storeAtMostEveryMs - Date.now()));
+  };
+  const keep = () => {
+    due = undefined;
     busy = busy.then(async () => {
-      if (closed || Date.now() - lastStoredAt < storeAtMostEveryMs) return;
+      if (closed) return;
       await read();
       // The database may be away: the next look, at the latest the one after the end, stores it.
       await store().catch((err: unknown) =>
@@ -119,6 +126,7 @@ export function watchState(
     async finish() {
       watcher?.close();
       clearInterval(poll);
+      clearTimeout(due);
       await busy;
       closed = true;
       await read();

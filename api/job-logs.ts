@@ -1,10 +1,8 @@
 import { z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { jobLogsChannel } from '../db/notifications.ts';
-import { type JobLogRow, listJobLogs } from '../db/queries/job-logs.ts';
-import { findJob } from '../db/queries/provisioner-jobs.ts';
+import { type JobLogRow, listJobLogs, readJobLog } from '../db/queries/job-logs.ts';
 import { DomainError, invalidField } from '../domain/errors.ts';
-import { isActiveJob } from '../domain/jobs.ts';
 import type { ApiEnv } from './context.ts';
 import { queryBoolean, queryInteger, timestamp } from './schemas.ts';
 import { streamSse, streamWebSocket, wantsWebSocket } from './streams.ts';
@@ -52,18 +50,16 @@ export async function* followJobLogs(
   const { jobId, signal } = options;
   let after = options.after;
   for await (const _ of listener.wakeUps(jobLogsChannel, jobId, { signal })) {
-    // Asked before the rows are read: what is written until the job ends is then among them.
-    const job = await findJob(db, jobId);
-    const over = job === undefined || !isActiveJob(job.status);
     for (;;) {
-      const rows = await listJobLogs(db, { jobId, after, limit: followPage });
+      const { active, rows } = await readJobLog(db, { jobId, after, limit: followPage });
       for (const row of rows) {
         after = row.id;
         yield logBody(row);
       }
-      if (rows.length < followPage) break;
+      if (rows.length === followPage) continue;
+      if (!active) return;
+      break;
     }
-    if (over) return;
   }
 }
 

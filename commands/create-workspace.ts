@@ -112,6 +112,7 @@ async function insertWithBuild(tx: Db, deps: CommandDeps, subject: Subject, inpu
   const facts = await insertPendingBuild(tx, deps, subject, {
     id: randomUUID(),
     workspace,
+    latest: undefined,
     version,
     transition: 'start',
     reason: 'initiator',

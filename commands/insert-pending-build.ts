@@ -12,7 +12,7 @@ import { insertJobNote } from '../db/queries/job-logs.ts';
 import { insertJob } from '../db/queries/provisioner-jobs.ts';
 import { type BuildVersion, listParameters, listPresets } from '../db/queries/template-versions.ts';
 import { insertStateVersion } from '../db/queries/state-versions.ts';
-import { findLatestBuild, insertBuild, listBuildParameters } from '../db/queries/workspace-builds.ts';
+import { type LatestBuild, insertBuild, listBuildParameters } from '../db/queries/workspace-builds.ts';
 import { getWorkspaceNames } from '../db/queries/workspaces.ts';
 import { type PlainState, packState } from '../db/state-contents.ts';
 import type { workspaceBuilds } from '../db/schema/workspaces.ts';
@@ -40,6 +40,8 @@ export interface GivenState extends PlainState {
 export interface PendingBuild {
   readonly id: string;
   readonly workspace: { readonly id: string; readonly name: string; readonly organizationId: string };
+  /** Read after the row was locked; undefined for a new workspace. */
+  readonly latest: LatestBuild | undefined;
   readonly version: BuildVersion;
   readonly transition: Transition;
   readonly reason: BuildReason;
@@ -67,17 +69,20 @@ export async function insertPendingBuild(
   subject: Subject,
   build: PendingBuild,
 ): Promise<JobFacts> {
-  const { workspace, version, transition, reason } = build;
+  const { workspace, latest, version, transition, reason } = build;
   const now = deps.now();
-  const latest = await findLatestBuild(tx, workspace.id);
   if (latest?.active === true) throw activeBuild();
-  const previous = latest === undefined ? [] : await listBuildParameters(tx, latest.id);
-  const preset = await presetOf(tx, build);
+  const [previous, preset, parameters, names] = await Promise.all([
+    latest === undefined ? [] : listBuildParameters(tx, latest.id),
+    presetOf(tx, build),
+    build.repeat === undefined ? listParameters(tx, version.id) : [],
+    getWorkspaceNames(tx, workspace.id),
+  ]);
   const { values, ignored } =
     build.repeat !== undefined
       ? { values: previous, ignored: [] }
       : resolveParameters({
-          parameters: await listParameters(tx, version.id),
+          parameters,
           requested: build.requested,
           preset: preset?.parameters ?? null,
           previous,
@@ -96,69 +101,75 @@ export async function insertPendingBuild(
       : jobPriority.automatic;
   const tags = normalizeTags({ ...version.tags, ...version.workspaceTags }, version.tags.owner ?? '');
   const workflowId = buildWorkflowId(build.id);
-  await insertJob(tx, {
-    id: jobId,
-    organizationId: workspace.organizationId,
-    initiatorId: subject.id,
-    type: 'workspace_build',
-    input: { workspace_build_id: build.id, ...(build.debug && { log_level: 'debug' as const }) },
-    fileId: version.fileId,
-    tags,
-    workflowId,
-    priority,
-  });
-  const { buildNumber } = await insertBuild(tx, {
-    id: build.id,
-    workspaceId: workspace.id,
-    jobId,
-    templateVersionId: version.id,
-    transition,
-    reason,
-    initiatorId: subject.id,
-    templateVersionPresetId:
-      preset?.id ?? (latest?.templateVersionId === version.id ? latest.templateVersionPresetId : null),
-    prebuildStage: 'none',
-    refreshOnly,
-    // Looking at a workspace neither prolongs nor ends its time.
-    ...(refreshOnly && { deadline: latest?.deadline ?? null, maxDeadline: latest?.maxDeadline ?? null }),
-    parameters: values,
-    now,
-  }).catch((err: unknown) => {
-    throw violatedConstraint(err) === 'workspace_builds_active_idx' ? activeBuild() : err;
-  });
-  if (ignored.length > 0) {
-    const output = `The template version has no parameters of these names, they are left out: ${ignored.join(', ')}`;
-    await insertJobNote(tx, { jobId, level: 'info', output });
-  }
-  if (build.state !== undefined)
-    await insertStateVersion(tx, deps.cipher, {
+  const buildNumber = (latest?.buildNumber ?? 0) + 1;
+  const content = build.state === undefined ? undefined : await packState(build.state);
+  const note =
+    ignored.length > 0 &&
+    `The template version has no parameters of these names, they are left out: ${ignored.join(', ')}`;
+  // Sent at once; PostgreSQL runs them in this order.
+  await Promise.all([
+    insertJob(tx, {
+      id: jobId,
+      organizationId: workspace.organizationId,
+      initiatorId: subject.id,
+      type: 'workspace_build',
+      input: { workspace_build_id: build.id, ...(build.debug && { log_level: 'debug' as const }) },
+      fileId: version.fileId,
+      tags,
+      workflowId,
+      priority,
+    }),
+    insertBuild(tx, {
+      id: build.id,
       workspaceId: workspace.id,
-      buildId: build.id,
-      source: build.state.source,
-      createdBy: authorOf(subject),
-      content: await packState(build.state),
-    });
-  const names = await getWorkspaceNames(tx, workspace.id);
-  await insertAudit(tx, {
-    origin: build.origin,
-    time: now,
-    resourceType: 'workspace_build',
-    resourceId: build.id,
-    resourceTarget: workspace.name,
-    action: transition,
-    organizationId: workspace.organizationId,
-    statusCode: 201,
-    additionalFields: {
-      workspace_name: workspace.name,
-      workspace_owner: names.ownerName,
-      workspace_id: workspace.id,
-      build_number: String(buildNumber),
-      build_reason: reason,
-      ...(refreshOnly && { refresh_only: true }),
-    },
-  });
-  await notify(tx, workspacesChannel, workspace.id);
-  await notify(tx, jobsChannel, jobId);
+      jobId,
+      buildNumber,
+      templateVersionId: version.id,
+      transition,
+      reason,
+      initiatorId: subject.id,
+      templateVersionPresetId:
+        preset?.id ?? (latest?.templateVersionId === version.id ? latest.templateVersionPresetId : null),
+      prebuildStage: 'none',
+      refreshOnly,
+      // Looking at a workspace neither prolongs nor ends its time.
+      ...(refreshOnly && { deadline: latest?.deadline ?? null, maxDeadline: latest?.maxDeadline ?? null }),
+      parameters: values,
+      now,
+    }).catch((err: unknown) => {
+      throw violatedConstraint(err) === 'workspace_builds_active_idx' ? activeBuild() : err;
+    }),
+    note !== false && insertJobNote(tx, { jobId, level: 'info', output: note }),
+    build.state !== undefined &&
+      content !== undefined &&
+      insertStateVersion(tx, deps.cipher, {
+        workspaceId: workspace.id,
+        buildId: build.id,
+        source: build.state.source,
+        createdBy: authorOf(subject),
+        content,
+      }),
+    insertAudit(tx, {
+      origin: build.origin,
+      time: now,
+      resourceType: 'workspace_build',
+      resourceId: build.id,
+      resourceTarget: workspace.name,
+      action: transition,
+      organizationId: workspace.organizationId,
+      statusCode: 201,
+      additionalFields: {
+        workspace_name: workspace.name,
+        workspace_owner: names.ownerName,
+        workspace_id: workspace.id,
+        build_number: String(buildNumber),
+        build_reason: reason,
+        ...(refreshOnly && { refresh_only: true }),
+      },
+    }),
+    notify(tx, workspacesChannel, workspace.id),
+    notify(tx, jobsChannel, jobId),
+  ]);
   const kind = {
     type: 'workspace_build' as const,
     buildId: build.id,

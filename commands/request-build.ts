@@ -106,6 +106,7 @@ async function prepare(tx: Db, deps: CommandDeps, subject: Subject, input: Reque
   const facts = await insertPendingBuild(tx, deps, subject, {
     id,
     workspace,
+    latest,
     version,
     transition: input.transition,
     reason: input.reason,

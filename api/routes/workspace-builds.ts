@@ -126,17 +126,19 @@ export async function bodiesOf(c: Context<ApiEnv>, builds: readonly BuildView[])
   const { deps, subject } = c.var;
   const [first] = builds;
   if (first === undefined) return [];
-  const workspace = await findWorkspaceIncludingDeleted(deps.db, first.workspaceId);
-  const showSensitive = workspace !== undefined && isWorkspaceAllowed(subject, 'update', workspace);
+  const showSensitive = isWorkspaceAllowed(subject, 'update', first.workspace);
   const parts = await loadBuildParts(deps.db, builds);
   return builds.map((build) => buildView(build, parts, { now: deps.now(), showSensitive }));
 }
 
 /** One build; while it waits, also how many workers could take it. */
 export async function bodyOf(c: Context<ApiEnv>, build: BuildView): Promise<WorkspaceBuildBody> {
-  const [body] = await bodiesOf(c, [build]);
-  if (build.job.status !== 'pending') return body!;
-  const matched = await matchProvisioners(c.var.deps.db, taskQueueOf(build.job.tags));
+  const waits = build.job.status === 'pending';
+  const [[body], matched] = await Promise.all([
+    bodiesOf(c, [build]),
+    waits ? matchProvisioners(c.var.deps.db, taskQueueOf(build.job.tags)) : undefined,
+  ]);
+  if (matched === undefined) return body!;
   return {
     ...body!,
     matched_provisioners: {
@@ -153,11 +155,9 @@ async function dryRunBody(c: Context<ApiEnv>, view: BuildView): Promise<Workspac
   return { ...body!, id: NIL_UUID, job: { ...body!.job, id: NIL_UUID, input: {}, queue_position: 0, queue_size: 0 } };
 }
 
-export async function readableBuild(c: Context<ApiEnv>, build: BuildView | undefined): Promise<BuildView> {
-  const workspace =
-    build === undefined ? undefined : await findWorkspaceIncludingDeleted(c.var.deps.db, build.workspaceId);
-  if (build === undefined || workspace === undefined) throw notFound();
-  authorizeWorkspace(c.var.subject, 'read', workspace);
+export function readableBuild(c: Context<ApiEnv>, build: BuildView | undefined): BuildView {
+  if (build === undefined) throw notFound();
+  authorizeWorkspace(c.var.subject, 'read', build.workspace);
   return build;
 }
 
@@ -213,7 +213,7 @@ export function registerWorkspaceBuildRoutes(app: App, deps: AppDeps): void {
     const owner = await findUserByRef(deps.db, c.var.subject, user, { includeSystem: true });
     const workspace = owner === undefined ? undefined : await findWorkspaceByName(deps.db, { ownerId: owner.id, name });
     if (workspace === undefined) throw notFound();
-    const build = await readableBuild(c, await findBuildViewByNumber(deps.db, workspace.id, Number(buildnumber)));
+    const build = readableBuild(c, await findBuildViewByNumber(deps.db, workspace.id, Number(buildnumber)));
     return c.json(await bodyOf(c, build), 200);
   });
   app.openapi(cancel, async (c) => {

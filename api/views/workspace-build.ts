@@ -3,7 +3,7 @@ import type { Db } from '../../db/client.ts';
 import type { BuildView } from '../../db/queries/build-views.ts';
 import { type QueuePosition, listQueuePositions } from '../../db/queries/job-views.ts';
 import { type ResourceTree, listResourceTrees } from '../../db/queries/workspace-resources.ts';
-import { workspaceStatus } from '../../domain/jobs.ts';
+import { isActiveJob, workspaceStatus } from '../../domain/jobs.ts';
 import { timestamp, toWireTimeOrNull } from '../schemas.ts';
 import { ProvisionerJob, jobView } from './provisioner-job.ts';
 import { WorkspaceResource, byAgentOrder, resourceView } from './workspace-resource.ts';
@@ -66,13 +66,13 @@ export interface BuildParts {
   readonly queue: ReadonlyMap<string, QueuePosition>;
 }
 
-/** Resources and queue positions of many builds: a constant number of statements. */
+/** Resources and queue positions of many builds: a constant number of statements. Resources come with the end of a job. */
 export async function loadBuildParts(db: Db, builds: readonly BuildView[]): Promise<BuildParts> {
   const pending = builds.filter((build) => build.job.status === 'pending').map((build) => build.job.id);
   const [trees, queue] = await Promise.all([
     listResourceTrees(
       db,
-      builds.map((build) => build.job.id),
+      builds.filter((build) => !isActiveJob(build.job.status)).map((build) => build.job.id),
     ),
     listQueuePositions(db, pending),
   ]);

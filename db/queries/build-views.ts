@@ -15,6 +15,15 @@ const buildViewColumns = {
   createdAt: workspaceBuilds.createdAt,
   updatedAt: workspaceBuilds.updatedAt,
   workspaceId: workspaceBuilds.workspaceId,
+  /** What decides who may see it (WorkspaceAuthRow). */
+  workspace: {
+    id: workspaces.id,
+    ownerId: workspaces.ownerId,
+    organizationId: workspaces.organizationId,
+    dormantAt: workspaces.dormantAt,
+    userAcl: workspaces.userAcl,
+    groupAcl: workspaces.groupAcl,
+  },
   workspaceName: workspaces.name,
   ownerId: workspaces.ownerId,
   ownerName: buildOwner.username,

@@ -1,4 +1,5 @@
 import { and, asc, eq, gt, lt, sql } from 'drizzle-orm';
+import { isActiveJob } from '../../domain/jobs.ts';
 import type { JobLogLine } from '../../domain/provisioned.ts';
 import type { Db } from '../client.ts';
 import { jobLogsChannel } from '../notifications.ts';
@@ -80,20 +81,22 @@ export async function insertJobNote(
     .where(eq(provisionerJobs.id, note.jobId));
 }
 
+const jobLogColumns = {
+  id: provisionerJobLogs.id,
+  createdAt: provisionerJobLogs.createdAt,
+  source: provisionerJobLogs.source,
+  level: provisionerJobLogs.level,
+  stage: provisionerJobLogs.stage,
+  output: provisionerJobLogs.output,
+};
+
 /** Rows of a job in order, `after` and `before` exclusive. */
 export async function listJobLogs(
   db: Db,
   input: { jobId: string; after?: number | undefined; before?: number | undefined; limit?: number },
 ) {
   return db
-    .select({
-      id: provisionerJobLogs.id,
-      createdAt: provisionerJobLogs.createdAt,
-      source: provisionerJobLogs.source,
-      level: provisionerJobLogs.level,
-      stage: provisionerJobLogs.stage,
-      output: provisionerJobLogs.output,
-    })
+    .select(jobLogColumns)
     .from(provisionerJobLogs)
     .where(
       and(
@@ -106,3 +109,28 @@ export async function listJobLogs(
     .limit(input.limit ?? 20_000);
 }
 export type JobLogRow = Awaited<ReturnType<typeof listJobLogs>>[number];
+
+/**
+ * The next rows of a job and whether it is still active, from one snapshot: when it is over, no later row will come. A job
+ * that does not exist is over.
+ */
+export async function readJobLog(
+  db: Db,
+  input: { jobId: string; after: number; limit: number },
+): Promise<{ active: boolean; rows: JobLogRow[] }> {
+  const rows = await db
+    .select({ status: provisionerJobs.jobStatus, row: jobLogColumns })
+    .from(provisionerJobs)
+    .leftJoin(
+      provisionerJobLogs,
+      and(eq(provisionerJobLogs.jobId, provisionerJobs.id), gt(provisionerJobLogs.id, input.after)),
+    )
+    .where(eq(provisionerJobs.id, input.jobId))
+    .orderBy(asc(provisionerJobLogs.id))
+    .limit(input.limit);
+  const [first] = rows;
+  return {
+    active: first !== undefined && isActiveJob(first.status),
+    rows: rows.flatMap(({ row }) => (row === null ? [] : [row])),
+  };
+}

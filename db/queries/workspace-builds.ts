@@ -17,6 +17,7 @@ export interface NewBuild {
   workspaceId: string;
   jobId: string;
   templateVersionId: string;
+  buildNumber: number;
   transition: Transition;
   reason: typeof workspaceBuilds.$inferInsert.reason;
   initiatorId: string;
@@ -31,31 +32,24 @@ export interface NewBuild {
 }
 
 /**
- * Inserts the next build of a workspace whose row the caller has locked: number + 1, latest flag and pointer moved. The
- * unique index on `active` refuses a second active build with SQLSTATE 23505, `workspace_builds_active_idx`.
+ * Inserts the next build of a workspace whose row the caller has locked, moves latest flag and pointer. The unique index on `active` refuses a second active build with SQLSTATE 23505, `workspace_builds_active_idx`.
  */
-export async function insertBuild(tx: Db, build: NewBuild): Promise<{ buildNumber: number }> {
-  await tx
-    .update(workspaceBuilds)
-    .set({ isLatest: false })
-    .where(and(eq(workspaceBuilds.workspaceId, build.workspaceId), eq(workspaceBuilds.isLatest, true)));
+export async function insertBuild(tx: Db, build: NewBuild): Promise<void> {
   const { parameters, now, ...columns } = build;
-  const [row] = await tx
-    .insert(workspaceBuilds)
-    .values({
-      ...columns,
-      createdAt: now,
-      updatedAt: now,
-      buildNumber: sql`(select coalesce(max(build_number), 0) + 1 from workspace_builds where workspace_id = ${build.workspaceId})`,
-    })
-    .returning({ buildNumber: workspaceBuilds.buildNumber });
-  if (parameters.length > 0)
-    await tx.insert(workspaceBuildParameters).values(parameters.map((p) => ({ ...p, workspaceBuildId: build.id })));
-  await tx
-    .update(workspaces)
-    .set({ latestBuildId: build.id, failedAt: null, updatedAt: now })
-    .where(eq(workspaces.id, build.workspaceId));
-  return row!;
+  // Sent at once; PostgreSQL runs them in this order.
+  await Promise.all([
+    tx
+      .update(workspaceBuilds)
+      .set({ isLatest: false })
+      .where(and(eq(workspaceBuilds.workspaceId, build.workspaceId), eq(workspaceBuilds.isLatest, true))),
+    tx.insert(workspaceBuilds).values({ ...columns, createdAt: now, updatedAt: now }),
+    parameters.length > 0 &&
+      tx.insert(workspaceBuildParameters).values(parameters.map((p) => ({ ...p, workspaceBuildId: build.id }))),
+    tx
+      .update(workspaces)
+      .set({ latestBuildId: build.id, failedAt: null, updatedAt: now })
+      .where(eq(workspaces.id, build.workspaceId)),
+  ]);
 }
 
 /** What the latest build of a workspace is, for the decisions of a new one. */
@@ -81,6 +75,7 @@ export async function findLatestBuild(db: Db, workspaceId: string) {
     .where(and(eq(workspaceBuilds.workspaceId, workspaceId), eq(workspaceBuilds.isLatest, true)));
   return row;
 }
+export type LatestBuild = NonNullable<Awaited<ReturnType<typeof findLatestBuild>>>;
 
 export async function listBuildParameters(db: Db, buildId: string): Promise<{ name: string; value: string }[]> {
   return db

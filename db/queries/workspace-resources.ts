@@ -1,4 +1,4 @@
-import { and, asc, eq, inArray, sql } from 'drizzle-orm';
+import { type SQL, and, asc, eq, inArray, sql } from 'drizzle-orm';
 import type { Db } from '../client.ts';
 import {
   workspaceAgentConnections,
@@ -46,7 +46,43 @@ const agentColumns = {
  */
 export async function listResourceTrees(db: Db, jobIds: readonly string[], transition?: 'start') {
   if (jobIds.length === 0) return [];
-  const resources = await db
+  const ofJobs = and(
+    inArray(workspaceResources.jobId, [...jobIds]),
+    transition === undefined ? undefined : eq(workspaceResources.transition, transition),
+  );
+  const [resources, agents] = await Promise.all([listResources(db, ofJobs), listAgents(db, ofJobs)]);
+  if (resources.length === 0) return [];
+  const [metadata, agentTrees] = await Promise.all([
+    db
+      .select({
+        resourceId: workspaceResourceMetadata.workspaceResourceId,
+        key: workspaceResourceMetadata.key,
+        value: workspaceResourceMetadata.value,
+        sensitive: workspaceResourceMetadata.sensitive,
+      })
+      .from(workspaceResourceMetadata)
+      .where(
+        inArray(
+          workspaceResourceMetadata.workspaceResourceId,
+          resources.map(({ id }) => id),
+        ),
+      )
+      .orderBy(asc(workspaceResourceMetadata.id)),
+    withChildren(db, agents),
+  ]);
+  const agentsByResource = groupBy(agentTrees, 'resourceId');
+  const metadataByResource = groupBy(metadata, 'resourceId');
+  return resources.map((resource) => ({
+    ...resource,
+    metadata: metadataByResource.get(resource.id) ?? [],
+    agents: agentsByResource.get(resource.id) ?? [],
+  }));
+}
+export type ResourceTree = Awaited<ReturnType<typeof listResourceTrees>>[number];
+export type AgentTree = ResourceTree['agents'][number];
+
+async function listResources(db: Db, where: SQL | undefined) {
+  return db
     .select({
       id: workspaceResources.id,
       createdAt: workspaceResources.createdAt,
@@ -59,46 +95,21 @@ export async function listResourceTrees(db: Db, jobIds: readonly string[], trans
       dailyCost: workspaceResources.dailyCost,
     })
     .from(workspaceResources)
-    .where(
-      and(
-        inArray(workspaceResources.jobId, [...jobIds]),
-        transition === undefined ? undefined : eq(workspaceResources.transition, transition),
-      ),
-    )
+    .where(where)
     .orderBy(sql`lower(${workspaceResources.name})`, workspaceResources.id);
-  if (resources.length === 0) return [];
-  const resourceIds = resources.map((resource) => resource.id);
-  const [metadata, agents] = await Promise.all([
-    db
-      .select({
-        resourceId: workspaceResourceMetadata.workspaceResourceId,
-        key: workspaceResourceMetadata.key,
-        value: workspaceResourceMetadata.value,
-        sensitive: workspaceResourceMetadata.sensitive,
-      })
-      .from(workspaceResourceMetadata)
-      .where(inArray(workspaceResourceMetadata.workspaceResourceId, resourceIds))
-      .orderBy(asc(workspaceResourceMetadata.id)),
-    listAgents(db, resourceIds),
-  ]);
-  const agentsByResource = groupBy(agents, 'resourceId');
-  const metadataByResource = groupBy(metadata, 'resourceId');
-  return resources.map((resource) => ({
-    ...resource,
-    metadata: metadataByResource.get(resource.id) ?? [],
-    agents: agentsByResource.get(resource.id) ?? [],
-  }));
 }
-export type ResourceTree = Awaited<ReturnType<typeof listResourceTrees>>[number];
-export type AgentTree = ResourceTree['agents'][number];
 
-async function listAgents(db: Db, resourceIds: readonly string[]) {
-  const agents = await db
+async function listAgents(db: Db, ofResources: SQL | undefined) {
+  return db
     .select(agentColumns)
     .from(workspaceAgents)
+    .innerJoin(workspaceResources, eq(workspaceResources.id, workspaceAgents.resourceId))
     .leftJoin(workspaceAgentConnections, eq(workspaceAgentConnections.agentId, workspaceAgents.id))
-    .where(and(inArray(workspaceAgents.resourceId, [...resourceIds]), eq(workspaceAgents.deleted, false)))
+    .where(and(ofResources, eq(workspaceAgents.deleted, false)))
     .orderBy(asc(workspaceAgents.displayOrder), asc(workspaceAgents.name));
+}
+
+async function withChildren(db: Db, agents: Awaited<ReturnType<typeof listAgents>>) {
   if (agents.length === 0) return [];
   const ids = agents.map((agent) => agent.id);
   const [apps, scripts, logSources] = await Promise.all([

@@ -70,6 +70,7 @@ describe('the rows of builds', () => {
         id: randomUUID(),
         workspaceId: id,
         jobId: row!.jobId,
+        buildNumber: 3,
         templateVersionId: template.active_version_id,
         transition: 'start',
         reason: 'initiator',
