@@ -22,13 +22,13 @@ const preparedUpToParameters = 32;
 
 /**
  * The driver with named prepared statements for what drizzle sends: planned once per connection, and one round trip instead
- * of two. Drizzle calls `unsafe`, which never prepares by itself.
+ * of two. Drizzle calls `unsafe` and says there that nothing is to be prepared.
  */
 function preparing<Client extends postgres.Sql | postgres.TransactionSql>(client: Client): Client {
   const unsafe = (query: string, parameters: never[] = [], options: object = {}) =>
     client.unsafe(query, parameters, {
-      ...(parameters.length > 0 && parameters.length <= preparedUpToParameters && { prepare: true }),
       ...options,
+      ...(parameters.length > 0 && parameters.length <= preparedUpToParameters && { prepare: true }),
     });
   const within =
     (name: 'begin' | 'savepoint') =>
