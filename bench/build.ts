@@ -7,7 +7,8 @@ import { type RawTerraform, applyArgs, prepareRawTerraform } from './raw-terrafo
 import { quantile, report, timed } from './report.ts';
 import { apiOf } from './stack.ts';
 
-const warmUps = 3;
+/** Long-lived processes are measured warm: their code is compiled and their statements are planned by then. */
+const warmUps = 10;
 
 /**
  * (a) POST → succeeded, (b) one `terraform apply` in a prepared directory, (c) init + plan + show + graph + apply + show,
