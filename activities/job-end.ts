@@ -1,5 +1,5 @@
 import type { JobOutcome } from '../workflows/run-job.ts';
-import { type Db, isDatabaseAway, transaction } from '../db/client.ts';
+import { type Db, isDatabaseAway, pipelined, transaction } from '../db/client.ts';
 import { notifyJobEnd } from '../db/notifications.ts';
 import { completeJob, lockAttempt, markCanceled } from '../db/queries/provisioner-jobs.ts';
 import { findBuild, finishBuildRow } from '../db/queries/workspace-builds.ts';
@@ -40,7 +40,7 @@ export async function completeRun(
       if (locked === undefined) throw new RunStopped('fenced');
       if (success && locked.canceled) throw new RunStopped('canceled');
       await write(tx);
-      await Promise.all([
+      await pipelined([
         completeJob(tx, { jobId: run.job.id, attempt: run.job.attempt, ...result }),
         notifyJobEnd(tx, run.job.id, run.job.input.workspace_build_id),
       ]);

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { sql } from 'drizzle-orm';
-import type { Db } from '../db/client.ts';
+import { type Db, pipelined } from '../db/client.ts';
 import { insertModules, insertProvisionedResources } from '../db/queries/provisioned-resources.ts';
 import { pruneStateVersions } from '../db/queries/state-versions.ts';
 import { encodeState, getStartingStateOf, setBuildState } from '../db/queries/workspace-build-states.ts';
@@ -95,8 +95,7 @@ async function complete(
       : await encodeState(deps.cipher, { buildId: build.id, bytes: applied.bytes, ...applied.version });
   await completeRun(run, { success: true }, async (tx) => {
     const finish = async () => finishBuildRow(tx, build.id, await buildOutcome(tx, found, provisioned));
-    // Sent at once; nothing here waits for the answer of another.
-    await Promise.all([
+    await pipelined([
       state !== undefined && setBuildState(tx, { buildId: build.id, jobId: job.id, attempt: job.attempt, state }),
       pruneStateVersions(tx, workspace.id),
       insertProvisionedResources(tx, deps.cipher, target, provisioned),

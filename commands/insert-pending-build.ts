@@ -4,7 +4,7 @@ import { type Transition, jobPriority, normalizeTags } from '../domain/jobs.ts';
 import { resolveParameters } from '../domain/parameters.ts';
 import { DomainError } from '../domain/errors.ts';
 import type { Subject } from '../domain/subject.ts';
-import { type Db, violatedConstraint } from '../db/client.ts';
+import { type Db, pipelined, violatedConstraint } from '../db/client.ts';
 import { jobsChannel, notify, workspacesChannel } from '../db/notifications.ts';
 import { insertAudit } from '../db/queries/audit-logs.ts';
 import type { AuditOrigin } from '../db/queries/audit-logs.ts';
@@ -72,7 +72,7 @@ export async function insertPendingBuild(
   const { workspace, latest, version, transition, reason } = build;
   const now = deps.now();
   if (latest?.active === true) throw activeBuild();
-  const [previous, preset, parameters, names] = await Promise.all([
+  const [previous, preset, parameters, names] = await pipelined([
     latest === undefined ? [] : listBuildParameters(tx, latest.id),
     presetOf(tx, build),
     build.repeat === undefined ? listParameters(tx, version.id) : [],
@@ -106,8 +106,7 @@ export async function insertPendingBuild(
   const note =
     ignored.length > 0 &&
     `The template version has no parameters of these names, they are left out: ${ignored.join(', ')}`;
-  // Sent at once; PostgreSQL runs them in this order.
-  await Promise.all([
+  await pipelined([
     insertJob(tx, {
       id: jobId,
       organizationId: workspace.organizationId,

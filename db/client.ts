@@ -50,17 +50,38 @@ function preparing<Client extends postgres.Sql | postgres.TransactionSql>(client
  * Opens a pool of at most `max` connections. Statements are prepared once per connection. Statement timeout 60 s: a
  * forgotten query must not hold a connection for ever (design §5 "reconcilers that eat the database").
  */
-export function connect(url: string, options: { max: number; applicationName: string }): Database {
+export function connect(
+  url: string,
+  options: { max: number; applicationName: string; onStatement?: (text: string) => void },
+): Database {
+  const { onStatement } = options;
   const sql = postgres(url, {
     max: options.max,
-    idle_timeout: 60,
+    // A new connection has to plan every statement anew.
+    idle_timeout: 600,
     connect_timeout: 10,
     max_lifetime: 60 * 60,
     backoff: reconnectAfter,
     onnotice: () => undefined,
     connection: { application_name: options.applicationName, TimeZone: 'UTC', statement_timeout: 60_000 },
   });
-  return { db: drizzle(preparing(sql)) as unknown as Db, sql, close: () => sql.end({ timeout: 5 }) };
+  const db = drizzle(preparing(sql), onStatement === undefined ? {} : { logger: { logQuery: onStatement } });
+  return { db: db as unknown as Db, sql, close: () => sql.end({ timeout: 5 }) };
+}
+
+/**
+ * A query that is asked all the time: drizzle makes its text once per pool (or transaction), which costs more than sending it.
+ * `build` writes what changes as `sql.placeholder(<name of a value>)`.
+ */
+export function preparedQuery<Values extends Record<string, unknown>, Row>(
+  build: (db: Db) => { execute(values: Record<string, unknown>): Promise<Row[]> },
+): (db: Db, values: Values) => Promise<Row[]> {
+  const built = new WeakMap<Db, ReturnType<typeof build>>();
+  return (db, values) => {
+    const query = built.get(db) ?? build(db);
+    built.set(db, query);
+    return query.execute(values);
+  };
 }
 
 /** SQLSTATE of a driver error, also when drizzle wrapped it; undefined for anything else. */
@@ -90,6 +111,22 @@ export async function transaction<T>(db: Db, work: (tx: Db) => Promise<T>): Prom
       if (attempt >= 5 || !serializationFailures.has(sqlState(err) ?? '')) throw err;
     }
   }
+}
+
+const refusedAfterFailure = '25P02';
+
+/**
+ * Statements of one transaction that are sent at once and run in this order: one round trip for all. When one fails PostgreSQL
+ * refuses those after it; thrown is the error of the one.
+ */
+export async function pipelined<T extends readonly unknown[]>(
+  statements: readonly [...T],
+): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+  const settled = await Promise.allSettled(statements);
+  const errors: unknown[] = settled.flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : []));
+  if (errors.length > 0) throw errors.find((err) => sqlState(err) !== refusedAfterFailure) ?? errors[0];
+  // Not awaited twice: drizzle would send them twice.
+  return settled.map((each) => (each as PromiseFulfilledResult<unknown>).value) as never;
 }
 
 const connectionErrors = new Set([

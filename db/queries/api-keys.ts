@@ -1,5 +1,5 @@
 import { and, eq, gt, sql } from 'drizzle-orm';
-import type { Db } from '../client.ts';
+import { type Db, preparedQuery } from '../client.ts';
 import { apiKeys, users } from '../schema/users.ts';
 import type { Subject } from '../../domain/subject.ts';
 import { readableBy } from '../authorization-filter.ts';
@@ -55,7 +55,11 @@ const subjectUser = {
 
 /** Key, user, roles, memberships and groups in one query, including keys and users that are no longer usable. */
 export async function findKeyWithUser(db: Db, keyId: string): Promise<KeyWithUser | undefined> {
-  const [row] = await db
+  const [row] = await keysWithUser(db, { keyId });
+  return row;
+}
+const keysWithUser = preparedQuery<{ keyId: string }, KeyWithUser>((db) =>
+  db
     .select({
       key: {
         id: apiKeys.id,
@@ -74,9 +78,9 @@ export async function findKeyWithUser(db: Db, keyId: string): Promise<KeyWithUse
     })
     .from(apiKeys)
     .innerJoin(users, eq(users.id, apiKeys.userId))
-    .where(eq(apiKeys.id, keyId));
-  return row;
-}
+    .where(eq(apiKeys.id, sql.placeholder('keyId')))
+    .prepare('key_with_user'),
+);
 
 /** The same for a user without a key: who would act if this user signed in. */
 export async function findSubjectUser(db: Db, userId: string): Promise<Omit<KeyWithUser, 'key'> | undefined> {

@@ -1,6 +1,6 @@
-import { type SQL, and, desc, eq } from 'drizzle-orm';
+import { type SQL, and, desc, eq, sql } from 'drizzle-orm';
 import { alias } from 'drizzle-orm/pg-core';
-import type { Db } from '../client.ts';
+import { type Db, preparedQuery } from '../client.ts';
 import { provisionerDaemons, provisionerJobs } from '../schema/provisioner-jobs.ts';
 import { templateVersions, templates } from '../schema/templates.ts';
 import { users } from '../schema/users.ts';
@@ -69,7 +69,15 @@ export async function findBuildView(db: Db, where: SQL | undefined): Promise<Bui
   return row;
 }
 
-export const findBuildViewById = (db: Db, buildId: string) => findBuildView(db, eq(workspaceBuilds.id, buildId));
+export async function findBuildViewById(db: Db, buildId: string): Promise<BuildView | undefined> {
+  const [row] = await buildViewsById(db, { buildId });
+  return row;
+}
+const buildViewsById = preparedQuery<{ buildId: string }, BuildView>((db) =>
+  selectBuildViews(db)
+    .where(eq(workspaceBuilds.id, sql.placeholder('buildId')))
+    .prepare('build_view'),
+);
 export const findBuildViewByNumber = (db: Db, workspaceId: string, buildNumber: number) =>
   findBuildView(db, and(eq(workspaceBuilds.workspaceId, workspaceId), eq(workspaceBuilds.buildNumber, buildNumber)));
 export const findLatestBuildView = (db: Db, workspaceId: string) =>

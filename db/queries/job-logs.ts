@@ -1,7 +1,7 @@
 import { and, asc, eq, gt, lt, sql } from 'drizzle-orm';
-import { isActiveJob } from '../../domain/jobs.ts';
+import { type JobStatus, isActiveJob } from '../../domain/jobs.ts';
 import type { JobLogLine } from '../../domain/provisioned.ts';
-import type { Db } from '../client.ts';
+import { type Db, preparedQuery } from '../client.ts';
 import { jobLogsChannel } from '../notifications.ts';
 import { provisionerJobLogs, provisionerJobs } from '../schema/provisioner-jobs.ts';
 
@@ -118,19 +118,26 @@ export async function readJobLog(
   db: Db,
   input: { jobId: string; after: number; limit: number },
 ): Promise<{ active: boolean; rows: JobLogRow[] }> {
-  const rows = await db
-    .select({ status: provisionerJobs.jobStatus, row: jobLogColumns })
-    .from(provisionerJobs)
-    .leftJoin(
-      provisionerJobLogs,
-      and(eq(provisionerJobLogs.jobId, provisionerJobs.id), gt(provisionerJobLogs.id, input.after)),
-    )
-    .where(eq(provisionerJobs.id, input.jobId))
-    .orderBy(asc(provisionerJobLogs.id))
-    .limit(input.limit);
+  const rows = await logsWithStatus(db, input);
   const [first] = rows;
   return {
     active: first !== undefined && isActiveJob(first.status),
     rows: rows.flatMap(({ row }) => (row === null ? [] : [row])),
   };
 }
+const logsWithStatus = preparedQuery<
+  { jobId: string; after: number; limit: number },
+  { status: JobStatus; row: JobLogRow | null }
+>((db) =>
+  db
+    .select({ status: provisionerJobs.jobStatus, row: jobLogColumns })
+    .from(provisionerJobs)
+    .leftJoin(
+      provisionerJobLogs,
+      and(eq(provisionerJobLogs.jobId, provisionerJobs.id), gt(provisionerJobLogs.id, sql.placeholder('after'))),
+    )
+    .where(eq(provisionerJobs.id, sql.placeholder('jobId')))
+    .orderBy(asc(provisionerJobLogs.id))
+    .limit(sql.placeholder('limit'))
+    .prepare('job_log'),
+);

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { Transition } from '../../domain/jobs.ts';
 import type { ProvisionedAgent, ProvisionedResources, TerraformModule } from '../../domain/provisioned.ts';
-import type { Db } from '../client.ts';
+import { type Db, pipelined } from '../client.ts';
 import type { ColumnCipher } from '../encryption.ts';
 import {
   workspaceAgentConnections,
@@ -59,7 +59,7 @@ export async function insertProvisionedResources(
   );
   const placed = resources.flatMap((resource) => resource.agents.map((agent) => ({ agent, resourceId: resource.id })));
   const agentRows = placed.map(({ agent, resourceId }) => agentRow(cipher, agent, resourceId, now));
-  await Promise.all([
+  await pipelined([
     rows.length > 0 && tx.insert(workspaceResources).values(rows),
     metadata.length > 0 && tx.insert(workspaceResourceMetadata).values(metadata),
     agentRows.length > 0 && tx.insert(workspaceAgents).values(agentRows),

@@ -1,6 +1,6 @@
 import { type SQL, and, desc, eq, lt, sql } from 'drizzle-orm';
 import type { Transition } from '../../domain/jobs.ts';
-import type { Db } from '../client.ts';
+import { type Db, pipelined, preparedQuery } from '../client.ts';
 import { provisionerJobs } from '../schema/provisioner-jobs.ts';
 import {
   templateVersionTerraformValues,
@@ -36,8 +36,7 @@ export interface NewBuild {
  */
 export async function insertBuild(tx: Db, build: NewBuild): Promise<void> {
   const { parameters, now, ...columns } = build;
-  // Sent at once; PostgreSQL runs them in this order.
-  await Promise.all([
+  await pipelined([
     tx
       .update(workspaceBuilds)
       .set({ isLatest: false })
@@ -108,7 +107,11 @@ const parametersOf = (build: SQL) => sql<{ name: string; value: string }[]>`coal
 
 /** Everything a run of a build needs except archives and state: one statement, because nothing waits for less. */
 export async function getBuildRun(db: Db, jobId: string) {
-  const [row] = await db
+  const [row] = await buildRuns(db, { jobId });
+  return row;
+}
+const selectBuildRuns = (db: Db) =>
+  db
     .select({
       build: {
         id: workspaceBuilds.id,
@@ -178,9 +181,10 @@ export async function getBuildRun(db: Db, jobId: string) {
       organizationMembers,
       and(eq(organizationMembers.userId, users.id), eq(organizationMembers.organizationId, workspaces.organizationId)),
     )
-    .where(eq(workspaceBuilds.jobId, jobId));
-  return row;
-}
+    .where(eq(workspaceBuilds.jobId, sql.placeholder('jobId')));
+const buildRuns = preparedQuery<{ jobId: string }, Awaited<ReturnType<typeof selectBuildRuns>>[number]>((db) =>
+  selectBuildRuns(db).prepare('build_run'),
+);
 /** As it is stored: `value` is sealed when it has a key. */
 interface VersionVariable {
   name: string;

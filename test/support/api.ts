@@ -1,4 +1,3 @@
-import { drizzle } from 'drizzle-orm/postgres-js';
 import { randomUUID } from 'node:crypto';
 import type { WorkflowStart } from '../../commands/temporal.ts';
 import type { TemporalStarter } from '../../commands/temporal.ts';
@@ -120,10 +119,9 @@ export async function createTestApi(
   options: { env?: Readonly<Record<string, string>>; temporal?: RecordingTemporal; database?: TestDatabase } = {},
 ): Promise<TestApi> {
   const database = options.database ?? (await createTestDatabase());
-  const { sql, close } = connect(database.url, { max: 10, applicationName: 'berth-test' });
   const statements: string[] = [];
-  // The same pool, with every statement written down.
-  const db = drizzle(sql, { logger: { logQuery: (text) => void statements.push(text) } }) as unknown as Db;
+  const onStatement = (text: string) => void statements.push(text);
+  const { db, sql, close } = connect(database.url, { max: 10, applicationName: 'berth-test', onStatement });
   const listener = await createListener(sql);
   const shutdown = new AbortController();
   const temporal = options.temporal ?? createRecordingTemporal();
