@@ -67,6 +67,5 @@ describe('Statements sent at once', () => {
       [{ n: 2 }],
       [{ n: 1 }, { n: 2 }],
       false,
-    ]);
   });
 });
