@@ -1,7 +1,7 @@
 import type { JobOutcome } from '../workflows/run-job.ts';
 import { type Db, isDatabaseAway, pipelined, transaction } from '../db/client.ts';
 import { notifyJobEnd } from '../db/notifications.ts';
-import { completeJob, lockAttempt, markCanceled } from '../db/queries/provisioner-jobs.ts';
+import { completeJob, lockAttempt, markCanceled, upsertTimings } from '../db/queries/provisioner-jobs.ts';
 import { findBuild, finishBuildRow } from '../db/queries/workspace-builds.ts';
 import { markWorkspaceFailed } from '../db/queries/workspaces.ts';
 import { type JobRun, RunStopped } from './job-run.ts';
@@ -22,7 +22,7 @@ export async function persist<T>(run: JobRun, write: (db: Db) => Promise<T>): Pr
 }
 
 /**
- * The completion transaction, fenced: `write` adds the rows. Wakes log followers and watchers on commit. Throws
+ * The completion transaction, fenced: `write` adds the rows, the timings come with it. Wakes log followers and watchers on commit. Throws
  * RunStopped('fenced') when another attempt owns the job, RunStopped('canceled') when a success met a cancel that was accepted
  * in the last moment: a canceled job has no rows of a success, its state is kept like that of any other.
  */
@@ -41,11 +41,13 @@ export async function completeRun(
       if (success && locked.canceled) throw new RunStopped('canceled');
       await write(tx);
       await pipelined([
+        upsertTimings(tx, run.job.id, run.timings),
         completeJob(tx, { jobId: run.job.id, attempt: run.job.attempt, ...result }),
         notifyJobEnd(tx, run.job.id, run.job.input.workspace_build_id),
       ]);
     });
   });
+  run.timings.length = 0;
 }
 
 /** Failure path (spec/02 §1.11): no resource rows; the state was kept by whoever ran Terraform. */

@@ -118,6 +118,7 @@ async function takeAndRun(
     told.canceled.removeEventListener('abort', obey);
     clearTimeout(deadline);
     jobLease.stop();
+    // Of a run that does not end its job here.
     await upsertTimings(deps.db, jobId, run.timings).catch((err: unknown) =>
       deps.logger.warn({ err, job_id: jobId }, 'timings were not stored'),
     );
