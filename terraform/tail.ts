@@ -54,6 +54,8 @@ export async function* tailLines(path: string, options: TailOptions): AsyncGener
         yield done;
         if (wakeUp.aborted()) return;
       }
+      // The end of the file, as it was just now: what comes later wakes.
+      if (bytesRead < chunkBytes) return;
     }
   };
   try {

@@ -53,7 +53,14 @@ beforeEach(async () => {
   const redactor = createRedactor([]);
   const pen = { db: api.db, jobId, attempt: job.attempt, length: 0, overflowed: false, redactor };
   log = createJobLog({ ...pen, onFenced: () => undefined });
-  const run = { deps: { db: api.db }, job, log, redactor, stop: new AbortController().signal } as unknown as JobRun;
+  const run = {
+    deps: { db: api.db },
+    job,
+    log,
+    redactor,
+    timings: [],
+    stop: new AbortController().signal,
+  } as unknown as JobRun;
   end = () => completeRun(run, { success: true }, (tx) => finishBuildRow(tx, build.id));
 });
 

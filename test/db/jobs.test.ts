@@ -68,6 +68,7 @@ const runOf = (job: NonNullable<Awaited<ReturnType<typeof take>>>): JobRun =>
     job,
     log: { flush: async () => undefined, say: () => undefined },
     redactor: { redact: (text: string) => text },
+    timings: [],
     stop: new AbortController().signal,
   }) as unknown as JobRun;
 
