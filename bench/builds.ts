@@ -21,9 +21,12 @@ function assertSucceeded(what: string, job: Job): void {
   if (job.status !== 'succeeded') throw new Error(`${what}: ${job.status} ${job.error ?? ''}`);
 }
 
-/** Imports the bench's template and answers its id. */
-export async function importBenchTemplate(api: Api): Promise<string> {
-  const { hash } = await api.upload<{ hash: string }>('/files', await packDirectory(benchTemplate));
+/** Imports a template, else the one that every bench builds, and answers its id. */
+export async function importBenchTemplate(
+  api: Api,
+  { name, directory } = { name: 'bench', directory: benchTemplate },
+): Promise<string> {
+  const { hash } = await api.upload<{ hash: string }>('/files', await packDirectory(directory));
   const version = await api.post<{ id: string }>('/organizations/default/templateversions', {
     storage_method: 'file',
     provisioner: 'terraform',
@@ -31,7 +34,7 @@ export async function importBenchTemplate(api: Api): Promise<string> {
   });
   await api.follow(`/templateversions/${version.id}/logs`);
   assertSucceeded('import', (await api.get<{ job: Job }>(`/templateversions/${version.id}`)).job);
-  const template = { name: 'bench', template_version_id: version.id };
+  const template = { name, template_version_id: version.id };
   return (await api.post<{ id: string }>('/organizations/default/templates', template)).id;
 }
 

@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import { benchBuild } from './build.ts';
 import { benchHistory } from './history.ts';
 import { benchIdle } from './idle.ts';
+import { benchIsolation } from './isolation.ts';
 import { benchList } from './list.ts';
 import { benchLogs } from './logs.ts';
 import { benchThroughput } from './throughput.ts';
@@ -14,6 +15,7 @@ const benches: Readonly<Record<string, (options: { runs: number | undefined }) =
   throughput: benchThroughput,
   logs: benchLogs,
   idle: benchIdle,
+  isolation: benchIsolation,
 };
 
 const { positionals, values } = parseArgs({ allowPositionals: true, options: { runs: { type: 'string' } } });

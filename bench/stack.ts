@@ -5,6 +5,7 @@ import type { ReadyStack } from '../scripts/stack/ensure.ts';
 export interface Api {
   get<T>(path: string): Promise<T>;
   post<T>(path: string, body: unknown): Promise<T>;
+  patch<T>(path: string): Promise<T>;
   upload<T>(path: string, body: Uint8Array): Promise<T>;
   /** Reads a job's log as it grows; resolves when the server ends the stream, because the job is over. */
   follow(path: string): Promise<void>;
@@ -28,13 +29,14 @@ export function apiOf(stack: ReadyStack): Api {
   };
   return {
     async follow(path) {
-      const response = await fetch(`${stack.urls.api}/api/v2${path}?follow=true`, {
+      const response = await fetch(`${stack.urls.api}/api/v2${path}${path.includes('?') ? '&' : '?'}follow=true`, {
         headers: { 'Coder-Session-Token': stack.session.token, Accept: 'text/event-stream' },
       });
       if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
       await response.text();
     },
     get: (path) => call('GET', path),
+    patch: (path) => call('PATCH', path),
     post: (path, body) => call('POST', path, JSON.stringify(body), 'application/json'),
     upload: (path, body) => call('POST', path, body as NonNullable<RequestInit['body']>, 'application/x-tar'),
   };

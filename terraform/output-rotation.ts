@@ -1,4 +1,5 @@
-import { readFileSync, renameSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { groupMembers, processStat } from './process-identity.ts';
 import { readRunState, stderrFile, stdoutFile } from './run-directory.ts';
 
@@ -64,10 +65,17 @@ const signalGroup = (outputDir: string, signal: 'SIGSTOP' | 'SIGCONT'): number |
 
 const stopWithinMs = 1_000;
 
+/** Says that a worker holds the group: its shim must not let it go on meanwhile. */
+const heldFile = (outputDir: string): string => join(outputDir, 'held');
+
 /** Stops Terraform and its group. False when it is over, or does not stop: then nothing is held. */
 export async function hold(outputDir: string): Promise<boolean> {
+  writeFileSync(heldFile(outputDir), '', { mode: 0o600 });
   const groupId = signalGroup(outputDir, 'SIGSTOP');
-  if (groupId === null) return false;
+  if (groupId === null) {
+    rmSync(heldFile(outputDir), { force: true });
+    return false;
+  }
   for (const deadline = Date.now() + stopWithinMs; Date.now() < deadline;) {
     const members = groupMembers(groupId);
     if (members.length > 0 && members.every((pid) => processStat(pid)?.stopped !== false)) return true;
@@ -78,5 +86,6 @@ export async function hold(outputDir: string): Promise<boolean> {
 }
 
 export function letGoOn(outputDir: string): void {
+  rmSync(heldFile(outputDir), { force: true });
   signalGroup(outputDir, 'SIGCONT');
 }

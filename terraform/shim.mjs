@@ -25,10 +25,19 @@ import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 const lookEveryMs = 250;
-/** A build that prints more than this between two looks (32 MiB/s) has to leave the processor to its neighbours. */
-const noisyBytes = 8 * 1024 * 1024;
+const growthEveryMs = 40;
+/** So many new threads of the machine within that time are worth a count. */
+const suddenThreads = 200;
+/** A build that prints more than this between two looks (4 MiB/s) has to leave the processor to its neighbours. */
+const noisyBytes = 1024 * 1024;
 /** Output that no worker has taken away yet: beyond it Terraform has to wait. */
 const maxOutputBytes = 256 * 1024 * 1024;
+/**
+ * What a build may print at once (twice what its log holds), and between two looks in the long run (256 KiB/s): else it has to
+ * wait. What Terraform itself logs goes to stderr and counts not.
+ */
+const outputAtOnceBytes = 2 * 1024 * 1024;
+const outputPerLookBytes = 64 * 1024;
 
 /** What is supervised: command, pid (= process group = session) and what was seen of it. One at a time but for moments. */
 const active = new Set();
@@ -114,15 +123,34 @@ function watchDisk(run) {
   interrupt(run, 'disk-full');
 }
 
-/** A noisy build yields the processor; one whose output nobody takes away waits. */
+/** Bytes that the worker has taken away from the front of an output file (terraform/output-rotation.ts). */
+function takenAway(path) {
+  try {
+    return JSON.parse(readFileSync(`${path}.base`, 'utf8')).base;
+  } catch {
+    return 0;
+  }
+}
+
+/**
+ * A noisy build yields the processor and is held back, so that its worker has time for others; one whose output nobody takes
+ * away waits. Whoever was asked to stop is no longer held.
+ */
 function watchOutput(run) {
-  let bytes = 0;
-  for (const name of ['stdout.log', 'stderr.log'])
-    bytes += statSync(join(run.command.outputDir, name), { throwIfNoEntry: false })?.size ?? 0;
-  if (bytes - run.outputBytes > noisyBytes) yieldProcessor(run.pid);
-  run.outputBytes = bytes;
-  const hold = bytes > maxOutputBytes;
-  if (hold !== run.held) signal(-run.pid, hold ? 'SIGSTOP' : 'SIGCONT');
+  const { outputDir } = run.command;
+  const sizeOf = (name) => statSync(join(outputDir, name), { throwIfNoEntry: false })?.size ?? 0;
+  const stdout = sizeOf('stdout.log');
+  const bytes = stdout + sizeOf('stderr.log');
+  const printed = stdout + takenAway(join(outputDir, 'stdout.log'));
+  const grown = printed - run.printed;
+  run.printed = printed;
+  run.mayPrint = Math.min(outputAtOnceBytes, run.mayPrint + outputPerLookBytes - grown);
+  if (grown > noisyBytes) yieldProcessor(run.pid);
+  const hold = (bytes > maxOutputBytes || run.mayPrint < 0) && !existsSync(join(outputDir, 'interrupted'));
+  if (hold) signal(-run.pid, 'SIGSTOP');
+  // The worker may hold it as well, for a moment.
+  else if (run.held && !existsSync(join(outputDir, 'held'))) signal(-run.pid, 'SIGCONT');
+  else return;
   run.held = hold;
 }
 
@@ -133,12 +161,25 @@ function yieldProcessor(groupId) {
     for (const thread of readdirSync(`/proc/${pid}/task`)) setPriority(Number(thread), 19);
 }
 
-/** A fork bomb ends its own build. The machine's count of threads is one cheap read; only when it is high is the group counted. */
+/** Threads of the machine: one cheap read. */
+const countThreads = () => Number(readFileSync('/proc/loadavg', 'utf8').split(' ')[3]?.split('/')[1]);
+
+/** A fork bomb ends its own build. Only when the machine has many threads is the group counted. */
 function watchProcesses(run) {
   const { maxProcesses } = run.command;
-  const threads = Number(readFileSync('/proc/loadavg', 'utf8').split(' ')[3]?.split('/')[1]);
-  if (maxProcesses === 0 || !(threads > maxProcesses)) return;
+  if (maxProcesses === 0 || !(countThreads() > maxProcesses)) return;
   if (membersOf(run.pid).length > maxProcesses) kill(run, 'too-many-processes');
+}
+
+/** Between two looks a fork bomb could take the whole machine, and the next look would come late. */
+function watchGrowth(run) {
+  try {
+    const threads = countThreads();
+    if (threads - run.threads > suddenThreads) watchProcesses(run);
+    run.threads = threads;
+  } catch {
+    // A system without /proc.
+  }
 }
 
 function look(run) {
@@ -152,14 +193,16 @@ function look(run) {
 }
 
 function supervise(command, pid) {
-  const run = { command, pid, outputBytes: 0, held: false };
+  const run = { command, pid, printed: 0, mayPrint: outputAtOnceBytes, held: false, threads: 0 };
   run.timer = setInterval(() => look(run), lookEveryMs);
+  run.growthTimer = setInterval(() => watchGrowth(run), growthEveryMs);
   active.add(run);
   return run;
 }
 
 function end(run, exit) {
   clearInterval(run.timer);
+  clearInterval(run.growthTimer);
   // Providers and children of local-exec survive the end of Terraform alone.
   signal(-run.pid, 'SIGKILL');
   active.delete(run);

@@ -236,6 +236,14 @@ describe('the shim', () => {
     expect(statSync(reserveFile, { throwIfNoEntry: false })).toBeUndefined();
   });
 
+  test('holds back what prints without end, until it is asked to stop', async () => {
+    const { outputDir, end } = run(`trap 'exit 4' INT; yes 'an endless log' & wait`);
+    const pid = await pidOf(outputDir);
+    await waitFor('the group to be held', async () => processStat(pid)?.stopped === true);
+    interruptRun(outputDir, 'canceled');
+    expect(await end).toEqual(exit(4));
+  });
+
   test('kills a fork bomb with everything that it has made', async () => {
     const { outputDir, end } = run('bomb() { sleep 30 & sleep 30 & bomb; }; bomb', { maxProcesses: 300 });
     const pid = await pidOf(outputDir);
