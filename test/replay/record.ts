@@ -6,6 +6,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { loadConfig } from '../../config.ts';
+import { hostTaskQueue } from '../../domain/ids.ts';
+import type { HeldBy } from '../../domain/lease.ts';
 import type { JobOutcome } from '../../workflows/run-job.ts';
 import { type WorkflowRig, startWorkflowRig } from '../workflows/support.ts';
 
@@ -20,7 +22,9 @@ interface Case {
   readonly start?: (rig: WorkflowRig) => Promise<WorkflowHandle>;
   readonly cancel?: true;
 }
-const fail = (type: string) => Promise.reject(ApplicationFailure.nonRetryable(type, type));
+const fail = (type: string, held?: HeldBy) =>
+  Promise.reject(ApplicationFailure.nonRetryable(type, type, ...(held === undefined ? [] : [held])));
+const here: HeldBy = { hostId: 'here', resumeWithinMs: 60_000 };
 /** Ends when the server cancels the activity, or has given it up because it does not heartbeat. */
 const untilCanceled = async (options: { heartbeats: boolean }): Promise<JobOutcome> => {
   const beat = setInterval(() => options.heartbeats && Context.current().heartbeat(), 200);
@@ -46,6 +50,13 @@ const cases: Readonly<Record<string, Case>> = {
   'buildWorkspace/continued-after-a-lost-worker': {
     run: async (run) => (run === 1 ? untilCanceled({ heartbeats: false }) : 'succeeded'),
   },
+  'buildWorkspace/taken-up-by-its-host': {
+    run: async (run) =>
+      run === 1 ? fail('WORKER_STOPPED', here) : run === 2 ? fail('WORKER_LOST', here) : 'succeeded',
+  },
+  'buildWorkspace/host-did-not-come-back': {
+    run: async (run) => (run === 1 ? fail('WORKER_LOST', { hostId: 'nobody', resumeWithinMs: 1_500 }) : 'succeeded'),
+  },
   'importTemplateVersion/succeeded': {
     start: start('importTemplateVersion', `import/${randomUUID()}`, [{ ...job, templateVersionId: randomUUID() }]),
   },
@@ -58,6 +69,7 @@ const cases: Readonly<Record<string, Case>> = {
 
 const { TEMPORAL_ADDRESS: address = '127.0.0.1:7233', TEMPORAL_CLI_PATH: cli = 'temporal' } = loadConfig();
 const rig = await startWorkflowRig(address);
+const hostWorker = await rig.pollQueue(hostTaskQueue(here.hostId));
 for (const name of process.argv.slice(2)) {
   const found = cases[name];
   if (found === undefined) throw new Error(`no such case: ${name}. There are: ${Object.keys(cases).join(', ')}`);
@@ -77,5 +89,6 @@ for (const name of process.argv.slice(2)) {
   writeFileSync(path, history.replaceAll(process.cwd(), '/berth'));
   console.log(path);
 }
+await hostWorker.stop();
 await rig.stop();
 process.exit(0);
