@@ -122,22 +122,31 @@ export async function readJobLog(
   const [first] = rows;
   return {
     active: first !== undefined && isActiveJob(first.status),
-    rows: rows.flatMap(({ row }) => (row === null ? [] : [row])),
+    rows: rows.flatMap((row) => (row.id === null ? [] : [row])),
   };
 }
+type NoRow = { readonly [Column in keyof JobLogRow]: null };
 const logsWithStatus = preparedQuery<
   { jobId: string; after: number; limit: number },
-  { status: JobStatus; row: JobLogRow | null }
->((db) =>
-  db
-    .select({ status: provisionerJobs.jobStatus, row: jobLogColumns })
-    .from(provisionerJobs)
-    .leftJoin(
-      provisionerJobLogs,
-      and(eq(provisionerJobLogs.jobId, provisionerJobs.id), gt(provisionerJobLogs.id, sql.placeholder('after'))),
-    )
-    .where(eq(provisionerJobs.id, sql.placeholder('jobId')))
+  { status: JobStatus } & (JobLogRow | NoRow)
+>((db) => {
+  // Lateral: the page is read from the index, however long the log is.
+  const page = db
+    .select(jobLogColumns)
+    .from(provisionerJobLogs)
+    .where(and(eq(provisionerJobLogs.jobId, provisionerJobs.id), gt(provisionerJobLogs.id, sql.placeholder('after'))))
     .orderBy(asc(provisionerJobLogs.id))
     .limit(sql.placeholder('limit'))
-    .prepare('job_log'),
-);
+    .as('page');
+  const { id, createdAt, source, level, stage, output } = page;
+  return (
+    db
+      .select({ status: provisionerJobs.jobStatus, id, createdAt, source, level, stage, output })
+      .from(provisionerJobs)
+      .leftJoinLateral(page, sql`true`)
+      .where(eq(provisionerJobs.id, sql.placeholder('jobId')))
+      .orderBy(asc(page.id))
+      // Its types do not say that the columns of a page are null together.
+      .prepare('job_log') as never
+  );
+});
