@@ -17,6 +17,9 @@ export interface Database {
 /** Seconds until the next try to connect: a server that comes back is there again at once, not after half a minute. */
 const reconnectAfter = (tries: number): number => (0.5 + Math.random() / 2) * Math.min(0.05 * 2 ** tries, 1);
 
+/** Our transactions wait for nothing but the database; far below the lease of a job. */
+const idleInTransactionMs = 10_000;
+
 /** Statements with more parameters are mostly lists of varying length, each of them a statement of its own. */
 const preparedUpToParameters = 32;
 
@@ -63,7 +66,13 @@ export function connect(
     max_lifetime: 60 * 60,
     backoff: reconnectAfter,
     onnotice: () => undefined,
-    connection: { application_name: options.applicationName, TimeZone: 'UTC', statement_timeout: 60_000 },
+    connection: {
+      application_name: options.applicationName,
+      TimeZone: 'UTC',
+      statement_timeout: 60_000,
+      // A process that stands still (its machine is paused) in the middle of a transaction must not keep its locks from others.
+      idle_in_transaction_session_timeout: idleInTransactionMs,
+    },
   });
   const db = drizzle(preparing(sql), onStatement === undefined ? {} : { logger: { logQuery: onStatement } });
   return { db: db as unknown as Db, sql, close: () => sql.end({ timeout: 5 }) };
@@ -145,12 +154,12 @@ const connectionErrors = new Set([
 ]);
 
 /**
- * The server is gone or going (SQLSTATE classes 57P and 08), full (53300), or the driver says so: the same statement may work
- * later.
+ * The server is gone or going (SQLSTATE classes 57P and 08), full (53300), has given up a transaction of ours that stood still
+ * (25P03), or the driver says so: the same statement may work later.
  */
 export function isDatabaseAway(err: unknown): boolean {
   const state = sqlState(err) ?? '';
-  if (state.startsWith('57P') || state.startsWith('08') || state === '53300') return true;
+  if (state.startsWith('57P') || state.startsWith('08') || state === '53300' || state === '25P03') return true;
   for (let cause: unknown = err; cause instanceof Error; cause = cause.cause)
     if ('code' in cause && connectionErrors.has(String(cause.code))) return true;
   return false;

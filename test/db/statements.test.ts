@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Db, pipelined, transaction } from '../../db/client.ts';
+import { type Db, isDatabaseAway, pipelined, transaction } from '../../db/client.ts';
 import { findKeyWithUser } from '../../db/queries/api-keys.ts';
 import { findBuildViewById } from '../../db/queries/build-views.ts';
 import { readJobLog } from '../../db/queries/job-logs.ts';
@@ -34,6 +35,20 @@ describe('Statements with values', () => {
     expect(planned('"api_keys"')).toEqual([5]);
     expect(planned('"workspace_builds"')).toEqual([5, 5, 5]);
     expect(planned('"provisioner_job_logs"')).toEqual([5]);
+  });
+});
+
+describe('A transaction that stands still', () => {
+  test('is given up by the server, and its error says that the same may work later', async () => {
+    const held = transaction(api.db, async (tx) => {
+      await tx.execute(sql`set local idle_in_transaction_session_timeout = 100`);
+      await delay(500);
+      await tx.execute(sql`select 1`);
+    });
+    const err: unknown = await held.catch((failure: unknown) => failure);
+    expect(isDatabaseAway(err)).toBe(true);
+    const [row] = await api.db.execute(sql`show idle_in_transaction_session_timeout`);
+    expect(row).toEqual({ idle_in_transaction_session_timeout: '10s' });
   });
 });
 
