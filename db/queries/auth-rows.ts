@@ -9,6 +9,16 @@ import { workspaces } from '../schema/workspaces.ts';
 export type AuthRow =
   { kind: 'workspace'; row: WorkspaceAuthRow } | { kind: 'object'; object: AuthObject } | { kind: 'missing' };
 
+/** WorkspaceAuthRow. */
+export const workspaceAuthColumns = {
+  id: workspaces.id,
+  ownerId: workspaces.ownerId,
+  organizationId: workspaces.organizationId,
+  dormantAt: workspaces.dormantAt,
+  userAcl: workspaces.userAcl,
+  groupAcl: workspaces.groupAcl,
+};
+
 /** A group is readable by its members: as if its ACL named itself. */
 export const groupObject = (row: { id: string; organizationId: string }): AuthObject => ({
   type: 'group',
@@ -23,14 +33,7 @@ export async function findAuthRow(db: Db, type: ResourceType, id: string): Promi
     row === undefined ? { kind: 'missing' } : { kind: 'object', object: object(row) };
   if (type === 'workspace' || type === 'workspace_dormant' || type === 'prebuilt_workspace') {
     const [row] = await db
-      .select({
-        id: workspaces.id,
-        ownerId: workspaces.ownerId,
-        organizationId: workspaces.organizationId,
-        dormantAt: workspaces.dormantAt,
-        userAcl: workspaces.userAcl,
-        groupAcl: workspaces.groupAcl,
-      })
+      .select(workspaceAuthColumns)
       .from(workspaces)
       .where(and(eq(workspaces.id, id), eq(workspaces.deleted, false)));
     return row === undefined ? { kind: 'missing' } : { kind: 'workspace', row };

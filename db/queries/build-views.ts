@@ -5,6 +5,7 @@ import { provisionerDaemons, provisionerJobs } from '../schema/provisioner-jobs.
 import { templateVersions, templates } from '../schema/templates.ts';
 import { users } from '../schema/users.ts';
 import { workspaceBuilds, workspaces } from '../schema/workspaces.ts';
+import { workspaceAuthColumns } from './auth-rows.ts';
 import { jobViewColumns } from './job-views.ts';
 
 export const buildOwner = alias(users, 'build_owner');
@@ -15,15 +16,8 @@ const buildViewColumns = {
   createdAt: workspaceBuilds.createdAt,
   updatedAt: workspaceBuilds.updatedAt,
   workspaceId: workspaceBuilds.workspaceId,
-  /** What decides who may see it (WorkspaceAuthRow). */
-  workspace: {
-    id: workspaces.id,
-    ownerId: workspaces.ownerId,
-    organizationId: workspaces.organizationId,
-    dormantAt: workspaces.dormantAt,
-    userAcl: workspaces.userAcl,
-    groupAcl: workspaces.groupAcl,
-  },
+  /** What decides who may see it. */
+  workspace: workspaceAuthColumns,
   workspaceName: workspaces.name,
   ownerId: workspaces.ownerId,
   ownerName: buildOwner.username,
