@@ -38,6 +38,8 @@ const maxOutputBytes = 256 * 1024 * 1024;
  */
 const outputAtOnceBytes = 2 * 1024 * 1024;
 const outputPerLookBytes = 64 * 1024;
+/** After that many looks (5 s) it may go on for one, however much it has printed: a single huge line is no flood. */
+const longestHold = 20;
 
 /** What is supervised: command, pid (= process group = session) and what was seen of it. One at a time but for moments. */
 const active = new Set();
@@ -144,7 +146,8 @@ function watchOutput(run) {
   const printed = stdout + takenAway(join(outputDir, 'stdout.log'));
   const grown = printed - run.printed;
   run.printed = printed;
-  run.mayPrint = Math.min(outputAtOnceBytes, run.mayPrint + outputPerLookBytes - grown);
+  const mayPrint = Math.min(outputAtOnceBytes, run.mayPrint + outputPerLookBytes - grown);
+  run.mayPrint = Math.max(mayPrint, -longestHold * outputPerLookBytes);
   if (grown > noisyBytes) yieldProcessor(run.pid);
   const hold = (bytes > maxOutputBytes || run.mayPrint < 0) && !existsSync(join(outputDir, 'interrupted'));
   if (hold) signal(-run.pid, 'SIGSTOP');
