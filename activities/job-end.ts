@@ -22,7 +22,8 @@ export async function persist<T>(run: JobRun, write: (db: Db) => Promise<T>): Pr
 }
 
 /**
- * The completion transaction, fenced: `write` adds the rows, the timings come with it. Wakes log followers and watchers on commit. Throws
+ * The completion transaction, fenced: `write` adds the rows, the timings come with it. Wakes log followers and watchers on
+ * commit. Throws
  * RunStopped('fenced') when another attempt owns the job, RunStopped('canceled') when a success met a cancel that was accepted
  * in the last moment: a canceled job has no rows of a success, its state is kept like that of any other.
  */

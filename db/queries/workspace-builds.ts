@@ -32,7 +32,8 @@ export interface NewBuild {
 }
 
 /**
- * Inserts the next build of a workspace whose row the caller has locked, moves latest flag and pointer. The unique index on `active` refuses a second active build with SQLSTATE 23505, `workspace_builds_active_idx`.
+ * Inserts the next build of a workspace whose row the caller has locked, moves latest flag and pointer. The unique index on
+ * `active` refuses a second active build with SQLSTATE 23505, `workspace_builds_active_idx`.
  */
 export async function insertBuild(tx: Db, build: NewBuild): Promise<void> {
   const { parameters, now, ...columns } = build;

@@ -1,3 +1,4 @@
+import { isReady } from '../../scripts/stack/launch.ts';
 import { launch, logTail } from '../../toolchain/running.ts';
 import type { ProcessIdentity } from '../../toolchain/process.ts';
 import type { RunningUnit } from '../../toolchain/running.ts';
@@ -57,7 +58,7 @@ export function createBerthProcess(options: BerthProcessOptions): BerthProcess {
     pid: () => unit?.identity.pid ?? null,
     start,
     async ready() {
-      const answered = await eventually(async () => !wanted || answers(readyUrl), { boundMs: 60_000, everyMs: 50 });
+      const answered = await eventually(async () => !wanted || isReady(readyUrl), { boundMs: 60_000, everyMs: 50 });
       if (answered === undefined) throw new Error(`${name} is not ready after 60 s:\n    ${logTail(logFile)}`);
     },
     async end(how) {
@@ -73,14 +74,4 @@ export function createBerthProcess(options: BerthProcessOptions): BerthProcess {
     },
     logTail: (lines) => logTail(logFile, lines),
   };
-}
-
-async function answers(url: string): Promise<boolean> {
-  try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(2_000) });
-    await response.body?.cancel();
-    return response.ok;
-  } catch {
-    return false;
-  }
 }

@@ -178,7 +178,8 @@ const titles: Readonly<Record<string, string>> = {
   provisioner: 'provisioner worker',
 };
 
-async function isReady(url: string): Promise<boolean> {
+/** Whether the address answers with success just now. */
+export async function isReady(url: string): Promise<boolean> {
   try {
     const response = await fetch(url, { signal: AbortSignal.timeout(2_000) });
     await response.body?.cancel();
