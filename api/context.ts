@@ -10,6 +10,7 @@ import type { ColumnCipher } from '../db/encryption.ts';
 import type { Listener } from '../db/notifications.ts';
 import type { AuditOrigin } from '../db/queries/audit-logs.ts';
 import type { Session } from '../commands/authenticate.ts';
+import type { AgentIdentity } from '../db/queries/agent-tokens.ts';
 import type { Subject } from '../domain/subject.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -33,15 +34,6 @@ export interface AppDeps {
   now(): Date;
 }
 
-/** The agent behind an agent token (routes with `access: 'agent'`). */
-export interface AgentIdentity {
-  readonly agentId: string;
-  readonly workspaceId: string;
-  readonly ownerId: string;
-  readonly organizationId: string;
-  readonly buildId: string;
-}
-
 export interface ApiEnv {
   Bindings: HttpBindings;
   Variables: {
@@ -53,6 +45,7 @@ export interface ApiEnv {
     /** Set on every route that is not public. */
     subject: Subject;
     session: Session | undefined;
+    /** The agent behind an agent token (routes with `access: 'agent'`). */
     agent: AgentIdentity;
     /** For audit rows: request id, address, user agent. */
     origin: AuditOrigin;

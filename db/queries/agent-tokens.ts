@@ -1,33 +1,108 @@
-import { and, eq } from 'drizzle-orm';
-import type { Db } from '../client.ts';
-import { workspaceAgents, workspaceResources } from '../schema/workspace-agents.ts';
+import { type SQL, and, asc, desc, eq, inArray, or, sql } from 'drizzle-orm';
+import { alias } from 'drizzle-orm/pg-core';
+import { type Db, preparedQuery } from '../client.ts';
+import { provisionerJobs } from '../schema/provisioner-jobs.ts';
+import { users } from '../schema/users.ts';
+import { liveWorkspaceAgents, workspaceResources } from '../schema/workspace-agents.ts';
 import { workspaceBuilds, workspaces } from '../schema/workspaces.ts';
 
-/**
- * The agent with this token hash, when neither it nor its workspace is deleted and its build is the workspace's latest.
- * Source: spec/06 §1.1.
- */
-export async function findAgentByToken(db: Db, authTokenHash: Buffer) {
-  const [row] = await db
-    .select({
-      agentId: workspaceAgents.id,
-      workspaceId: workspaces.id,
-      ownerId: workspaces.ownerId,
-      organizationId: workspaces.organizationId,
-      buildId: workspaceBuilds.id,
-    })
-    .from(workspaceAgents)
-    .innerJoin(workspaceResources, eq(workspaceResources.id, workspaceAgents.resourceId))
+const latest = alias(workspaceBuilds, 'latest');
+const latestJob = alias(provisionerJobs, 'latest_job');
+
+/** Whose agent it is and why it may speak: ids only, so that it can be kept in memory (spec/05 §2). */
+const identityColumns = {
+  tokenHash: liveWorkspaceAgents.authTokenHash,
+  agentId: liveWorkspaceAgents.id,
+  agentName: liveWorkspaceAgents.name,
+  parentId: liveWorkspaceAgents.parentId,
+  apiKeyScope: liveWorkspaceAgents.apiKeyScope,
+  resourceId: liveWorkspaceAgents.resourceId,
+  buildId: workspaceBuilds.id,
+  workspaceId: workspaces.id,
+  ownerId: workspaces.ownerId,
+  organizationId: workspaces.organizationId,
+  templateId: workspaces.templateId,
+  ownerStatus: users.status,
+  ownerIsSystem: users.isSystem,
+  /** Why: its build is the newest, a stop or delete is under way, or a prebuild is being claimed (or refreshed). */
+  window: sql<'current' | 'shutdown' | 'claim'>`case when ${workspaceBuilds.isLatest} then 'current'
+    when ${latest.transition} = 'start' then 'claim' else 'shutdown' end`,
+};
+
+/** The build after this one is a stop or delete that is not over yet: stop scripts run, and their logs still count. */
+const shutdownWindow = and(
+  inArray(latest.transition, ['stop', 'delete']),
+  eq(latest.buildNumber, sql`${workspaceBuilds.buildNumber} + 1`),
+  inArray(latestJob.jobStatus, ['pending', 'running', 'canceling']),
+);
+
+/** A claim (also a failed one) or a refresh has not changed what runs: the last build that succeeded is this one. */
+const claimWindow = and(
+  eq(latest.transition, 'start'),
+  or(eq(latest.prebuildStage, 'claim'), eq(latest.refreshOnly, true)),
+  sql`${latestJob.jobStatus} <> 'succeeded'`,
+  sql`not exists (select 1 from workspace_builds later join provisioner_jobs job on job.id = later.job_id
+    where later.workspace_id = ${workspaces.id} and later.build_number > ${workspaceBuilds.buildNumber} and job.job_status = 'succeeded')`,
+);
+
+const admitted = (where: SQL | undefined) =>
+  and(
+    where,
+    eq(workspaceBuilds.transition, 'start'),
+    eq(provisionerJobs.jobStatus, 'succeeded'),
+    or(eq(workspaceBuilds.isLatest, true), shutdownWindow, claimWindow),
+  );
+
+const identities = (db: Db) =>
+  db
+    .select(identityColumns)
+    .from(liveWorkspaceAgents)
+    .innerJoin(workspaceResources, eq(workspaceResources.id, liveWorkspaceAgents.resourceId))
     .innerJoin(workspaceBuilds, eq(workspaceBuilds.jobId, workspaceResources.jobId))
-    .innerJoin(workspaces, eq(workspaces.id, workspaceBuilds.workspaceId))
-    .where(
-      and(
-        eq(workspaceAgents.authTokenHash, authTokenHash),
-        eq(workspaceAgents.deleted, false),
-        eq(workspaceBuilds.isLatest, true),
-        eq(workspaces.deleted, false),
-      ),
-    )
-    .limit(1);
+    .innerJoin(provisionerJobs, eq(provisionerJobs.id, workspaceBuilds.jobId))
+    .innerJoin(workspaces, and(eq(workspaces.id, workspaceBuilds.workspaceId), eq(workspaces.deleted, false)))
+    .innerJoin(users, and(eq(users.id, workspaces.ownerId), eq(users.deleted, false)))
+    .innerJoin(latest, and(eq(latest.workspaceId, workspaces.id), eq(latest.isLatest, true)))
+    .innerJoin(latestJob, eq(latestJob.id, latest.jobId));
+
+export interface AgentIdentity {
+  readonly tokenHash: Buffer;
+  readonly agentId: string;
+  readonly agentName: string;
+  readonly parentId: string | null;
+  readonly apiKeyScope: 'all' | 'no_user_data';
+  readonly resourceId: string;
+  readonly buildId: string;
+  readonly workspaceId: string;
+  readonly ownerId: string;
+  readonly organizationId: string;
+  readonly templateId: string;
+  readonly ownerStatus: 'active' | 'suspended' | 'dormant';
+  readonly ownerIsSystem: boolean;
+  readonly window: 'current' | 'shutdown' | 'claim';
+}
+
+/**
+ * The agent with this token hash, when it may speak. A claimed prebuild has two rows with one token: the newer one counts.
+ * Source: spec/05 §2.
+ */
+export async function findAgentByToken(db: Db, authTokenHash: Buffer): Promise<AgentIdentity | undefined> {
+  const [row] = await byToken(db, { authTokenHash });
   return row;
+}
+const byToken = preparedQuery<{ authTokenHash: Buffer }, AgentIdentity>((db) =>
+  identities(db)
+    .where(admitted(eq(liveWorkspaceAgents.authTokenHash, sql.placeholder('authTokenHash'))))
+    .orderBy(desc(workspaceBuilds.buildNumber))
+    .limit(1)
+    .prepare('agent_by_token'),
+);
+
+/** The same for many tokens at once; keys are the hashes in hex. */
+export async function listAgentsByTokens(db: Db, hashes: readonly Buffer[]): Promise<Map<string, AgentIdentity>> {
+  if (hashes.length === 0) return new Map();
+  const rows = await identities(db)
+    .where(admitted(inArray(liveWorkspaceAgents.authTokenHash, [...hashes])))
+    .orderBy(asc(workspaceBuilds.buildNumber));
+  return new Map(rows.map((row) => [row.tokenHash.toString('hex'), row]));
 }

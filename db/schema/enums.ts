@@ -69,6 +69,24 @@ export const displayApp = pgEnum('display_app', [
 ]);
 export const workspaceAppHealth = pgEnum('workspace_app_health', ['disabled', 'initializing', 'healthy', 'unhealthy']);
 export const workspaceAppOpenIn = pgEnum('workspace_app_open_in', ['tab', 'window', 'slim-window']);
+export const appStatusState = pgEnum('workspace_app_status_state', ['working', 'complete', 'failure', 'idle']);
+export const scriptTimingStage = pgEnum('workspace_agent_script_timing_stage', ['start', 'stop', 'cron']);
+export const scriptTimingStatus = pgEnum('workspace_agent_script_timing_status', [
+  'ok',
+  'exit_failure',
+  'timed_out',
+  'pipes_left_open',
+]);
+export const aiSeatEvent = pgEnum('ai_seat_usage_reason', ['aibridge', 'task']);
+export const notificationMethod = pgEnum('notification_method', ['smtp', 'webhook', 'inbox']);
+export const notificationMessageStatus = pgEnum('notification_message_status', [
+  'pending',
+  'leased',
+  'sent',
+  'temporary_failure',
+  'permanent_failure',
+  'inhibited',
+]);
 export const agentMonitorState = pgEnum('workspace_agent_monitor_state', ['OK', 'NOK']);
 export const parameterFormType = pgEnum('parameter_form_type', [
   '',

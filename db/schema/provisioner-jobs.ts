@@ -109,6 +109,8 @@ export const provisionerJobs = pgTable(
     unsettled: jsonb('unsettled').$type<string[]>(),
     hostId: text('host_id'),
     leaseUntil: instant('lease_until'),
+    /** Drawn anew by a trigger whenever the status changes: the place in the stream of all status changes. */
+    updateSequence: bigint('update_sequence', { mode: 'number' }).notNull().default(0),
   },
   (t) => [
     index('provisioner_jobs_status_idx').on(t.jobStatus),
@@ -123,6 +125,9 @@ export const provisionerJobs = pgTable(
       .where(sql`started_at is not null and completed_at is null`),
     index('provisioner_jobs_organization_idx').on(t.organizationId, t.createdAt.desc()),
     index('provisioner_jobs_worker_idx').on(t.workerId, t.organizationId, t.completedAt.desc()),
+    index('provisioner_jobs_update_idx')
+      .on(t.updateSequence)
+      .where(sql`type = 'workspace_build'`),
     check('provisioner_jobs_logs_length', sql`logs_length <= 1048576`),
     check('provisioner_jobs_error_not_empty', sql`error is null or error <> ''`),
   ],

@@ -1,13 +1,15 @@
-import { sql } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm';
 import {
   type AnyPgColumn,
   bigserial,
   boolean,
+  check,
   foreignKey,
   index,
   integer,
   jsonb,
   pgTable,
+  pgView,
   primaryKey,
   smallint,
   text,
@@ -95,8 +97,13 @@ export const workspaceAgents = pgTable(
     troubleshootingUrl: text('troubleshooting_url').notNull().default(''),
     motdFile: text('motd_file').notNull().default(''),
     lifecycleState: agentLifecycleState('lifecycle_state').notNull().default('created'),
+    /** When the agent says that it changed: an older report that comes late is ignored. */
+    lifecycleChangedAt: instant('lifecycle_changed_at'),
     startedAt: instant('started_at'),
     readyAt: instant('ready_at'),
+    /** Stop or delete asked the agent to run its stop scripts (spec/05 §6). */
+    shutdownRequestedAt: instant('shutdown_requested_at'),
+    shutdownReason: text('shutdown_reason'),
     subsystems: agentSubsystem('subsystems')
       .array()
       .notNull()
@@ -116,7 +123,13 @@ export const workspaceAgents = pgTable(
     index('workspace_agents_parent_idx')
       .on(t.parentId)
       .where(sql`parent_id is not null`),
+    check('workspace_agents_logs_length', sql`logs_length <= 1048576`),
   ],
+);
+
+/** What every read goes through: deleted agents stay for their statistics only (spec/05 §1 rule 3). */
+export const liveWorkspaceAgents = pgView('live_workspace_agents').as((query) =>
+  query.select().from(workspaceAgents).where(eq(workspaceAgents.deleted, false)),
 );
 
 const agentId = (name = 'workspace_agent_id') =>

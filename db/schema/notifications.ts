@@ -1,0 +1,45 @@
+import { sql } from 'drizzle-orm';
+import { index, integer, jsonb, pgTable, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
+import { bytea, instant } from './columns.ts';
+import { notificationMessageStatus, notificationMethod } from './enums.ts';
+import { users } from './users.ts';
+
+export interface NotificationPayload {
+  readonly notification_name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+/** Messages that are to be delivered, written in the transaction of what they tell of. Source: spec/07 §12. */
+export const notificationMessages = pgTable(
+  'notification_messages',
+  {
+    id: uuid('id').primaryKey().defaultRandom(),
+    notificationTemplateId: uuid('notification_template_id').notNull(),
+    userId: uuid('user_id')
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    method: notificationMethod('method').notNull(),
+    status: notificationMessageStatus('status').notNull().default('pending'),
+    statusReason: text('status_reason'),
+    createdBy: text('created_by').notNull(),
+    payload: jsonb('payload').$type<NotificationPayload>().notNull(),
+    attemptCount: integer('attempt_count').notNull().default(0),
+    targets: uuid('targets')
+      .array()
+      .notNull()
+      .default(sql`'{}'::uuid[]`),
+    createdAt: instant('created_at').notNull(),
+    updatedAt: instant('updated_at').notNull(),
+    nextRetryAfter: instant('next_retry_after'),
+    queuedSeconds: integer('queued_seconds'),
+    /** One message per fact, user and method. */
+    dedupeHash: bytea('dedupe_hash').notNull(),
+  },
+  (t) => [
+    uniqueIndex('notification_messages_dedupe_idx').on(t.dedupeHash),
+    index('notification_messages_pending_idx')
+      .on(t.createdAt)
+      .where(sql`status in ('pending', 'temporary_failure')`),
+  ],
+);
