@@ -92,6 +92,8 @@ const environment = z.object({
     (ms) => ms > 0 && ms <= 7 * 24 * 3_600_000,
     'must be between 1ms and 168h',
   ),
+  /** How long a stop or delete waits for the stop scripts of connected agents; 0 = not at all (spec/05 §6). */
+  CODER_AGENT_DRAIN_TIMEOUT: duration('60s').refine((ms) => ms <= 600_000, 'must be at most 10m'),
   /** The lease of a job (domain/lease.ts); the same on all provisioners of a deployment. */
   BERTH_LEASE_RENEWAL: duration(`${defaultLease.renewEveryMs}ms`),
   BERTH_LEASE_DURATION: duration(`${defaultLease.durationMs}ms`),
@@ -129,6 +131,12 @@ const environment = z.object({
   CODER_EXPERIMENTS: list,
   CODER_EXTERNAL_AUTH_IDS: list,
   CODER_EXTERNAL_TOKEN_ENCRYPTION_KEYS: list,
+  /** PEM files whose certificates sign the identity documents of AWS machines; none = they cannot sign in that way. */
+  BERTH_AWS_IDENTITY_CERTIFICATES: list,
+  /** PEM files of the authorities, also intermediate ones, that issue the certificates of Azure's metadata service. */
+  BERTH_AZURE_IDENTITY_CERTIFICATES: list,
+  /** Keys (JWKS) that sign the identity tokens of Google's machines. */
+  BERTH_GOOGLE_IDENTITY_KEYS_URL: z.url().default('https://www.googleapis.com/oauth2/v3/certs'),
   BERTH_FIRST_USER_EMAIL: z.string().optional(),
   BERTH_FIRST_USER_USERNAME: z.string().default('admin'),
   BERTH_FIRST_USER_PASSWORD: z.string().optional(),

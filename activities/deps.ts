@@ -55,6 +55,8 @@ export interface ProvisionerDeps {
   readonly forceCancelMs: number;
   /** How long a job may take, counted from when it was taken first (spec/04 §11). */
   readonly buildTimeoutMs: number;
+  /** How long a stop or delete waits for the stop scripts of agents; 0 = it does not (spec/05 §6). */
+  readonly drainTimeoutMs: number;
   readonly externalAuthIds: readonly string[];
   readonly maxTokenLifetimeMs: number;
 }

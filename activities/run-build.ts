@@ -13,6 +13,7 @@ import { readModules } from '../terraform/modules.ts';
 import { parseState } from '../terraform/state.ts';
 import { actAsBuildRunner } from './actors.ts';
 import { type AppliedState, applyBuild, storeState } from './apply-build.ts';
+import { drainAgents } from './drain-agents.ts';
 import { findEarlierRun } from './earlier-run.ts';
 import { completeRun, persist } from './job-end.ts';
 import { type JobRun, RunFailed, observeQueueWait, sourceDirectory } from './job-run.ts';
@@ -44,6 +45,7 @@ export async function runBuild(run: JobRun): Promise<void> {
     log.say('info', 'The workspace has no resources: there is nothing to destroy.');
     return complete(run, found, undefined, nothing, []);
   }
+  if (earlier === undefined) await drainAgents(run, found);
   const applied = await applyBuild(run, found, { earlier, input });
   try {
     const deleting = build.transition === 'delete';

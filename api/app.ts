@@ -4,6 +4,22 @@ import { registerDocs } from './docs.ts';
 import { handleError, handleNotFound, invalidRequest, zodValidations } from './errors.ts';
 import { beginRequest, noteRoute } from './middleware/request.ts';
 import { securityHeaders } from './middleware/security-headers.ts';
+import { registerAgentAppRoutes } from './routes/agent-apps.ts';
+import { registerAgentContainerRoutes } from './routes/agent-containers.ts';
+import { registerAgentCredentialRoutes } from './routes/agent-credentials.ts';
+import { registerAgentResourceRoutes } from './routes/agent-resources.ts';
+import { registerAgentScriptTimingRoutes } from './routes/agent-script-timings.ts';
+import { registerAgentTunnelRoutes } from './routes/agent-tunnels.ts';
+import { registerInstanceIdentityRoutes } from './routes/instance-identity.ts';
+import { registerSubAgentRoutes } from './routes/sub-agents.ts';
+import { registerWorkspaceAgentRoutes } from './routes/workspace-agents.ts';
+import { registerAgentManifestRoutes } from './routes/agent-manifest.ts';
+import { registerAgentConnectRoutes } from './routes/agent-connect.ts';
+import { registerAgentLogRoutes } from './routes/agent-logs.ts';
+import { registerAgentMetadataRoutes } from './routes/agent-metadata.ts';
+import { registerAgentStatsRoutes } from './routes/agent-stats.ts';
+import { registerAgentReinitRoutes } from './routes/agent-reinit.ts';
+import { registerAgentDownloadRoutes } from './routes/agent-downloads.ts';
 import { registerApiKeyRoutes } from './routes/api-keys.ts';
 import { registerAuditRoutes } from './routes/audit.ts';
 import { registerBuildRepairRoutes } from './routes/build-repairs.ts';
@@ -11,10 +27,12 @@ import { registerGroupRoutes } from './routes/groups.ts';
 import { registerLoginRoutes } from './routes/login.ts';
 import { registerMemberRoutes } from './routes/members.ts';
 import { registerOrganizationRoutes } from './routes/organizations.ts';
+import { registerUserSecretRoutes } from './routes/user-secrets.ts';
 import { registerUserSettingRoutes } from './routes/user-settings.ts';
 import { registerUserRoutes } from './routes/users.ts';
 import { registerDryRunRoutes } from './routes/dry-runs.ts';
 import { registerDynamicParameterRoutes } from './routes/dynamic-parameters.ts';
+import { registerExternalAgentRoutes } from './routes/external-agents.ts';
 import { registerFileRoutes } from './routes/files.ts';
 import { registerProvisionerDaemonRoutes } from './routes/provisioner-daemons.ts';
 import { registerProvisionerJobRoutes } from './routes/provisioner-jobs.ts';
@@ -23,6 +41,7 @@ import { registerTemplateRoutes } from './routes/templates.ts';
 import { registerTemplateVersionChildRoutes } from './routes/template-version-children.ts';
 import { registerTemplateVersionStateRoutes } from './routes/template-version-states.ts';
 import { registerTemplateVersionRoutes } from './routes/template-versions.ts';
+import { registerWatchBuildRoutes } from './routes/watch-builds.ts';
 import { registerWatchWorkspaceRoutes } from './routes/watch-workspace.ts';
 import { registerWorkspaceBuildChildRoutes } from './routes/workspace-build-children.ts';
 import { registerWorkspaceBuildRoutes } from './routes/workspace-builds.ts';
@@ -35,9 +54,11 @@ import { registerHealthRoutes } from './routes/health.ts';
 const resources: readonly ((app: App, deps: AppDeps) => void)[] = [
   registerHealthRoutes,
   registerGeneralRoutes,
+  registerAgentDownloadRoutes,
   registerLoginRoutes,
   registerUserRoutes,
   registerUserSettingRoutes,
+  registerUserSecretRoutes,
   registerApiKeyRoutes,
   registerOrganizationRoutes,
   registerMemberRoutes,
@@ -59,6 +80,23 @@ const resources: readonly ((app: App, deps: AppDeps) => void)[] = [
   registerBuildRepairRoutes,
   registerWorkspaceStateRoutes,
   registerWatchWorkspaceRoutes,
+  registerAgentReinitRoutes,
+  registerAgentStatsRoutes,
+  registerAgentMetadataRoutes,
+  registerAgentLogRoutes,
+  registerAgentConnectRoutes,
+  registerAgentManifestRoutes,
+  registerInstanceIdentityRoutes,
+  registerAgentAppRoutes,
+  registerAgentScriptTimingRoutes,
+  registerAgentResourceRoutes,
+  registerSubAgentRoutes,
+  registerAgentCredentialRoutes,
+  registerAgentTunnelRoutes,
+  registerWorkspaceAgentRoutes,
+  registerAgentContainerRoutes,
+  registerWatchBuildRoutes,
+  registerExternalAgentRoutes,
 ];
 
 /** The whole HTTP API over the given dependencies; no port, no process state. */

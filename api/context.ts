@@ -12,6 +12,7 @@ import type { AuditOrigin } from '../db/queries/audit-logs.ts';
 import type { Session } from '../commands/authenticate.ts';
 import type { AgentIdentity } from '../db/queries/agent-tokens.ts';
 import type { Subject } from '../domain/subject.ts';
+import type { AgentIngest } from '../ingest/agent-ingest.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 
@@ -29,6 +30,8 @@ export interface AppDeps {
   readonly cipher: ColumnCipher;
   /** LISTEN fan-out of this process, for streams. */
   readonly listener: Listener;
+  /** What agents of this process say, and their sockets. */
+  readonly agents: AgentIngest;
   /** Aborts when the process is told to stop: streams end with 1001, readyz turns red. */
   readonly shutdown: AbortSignal;
   now(): Date;

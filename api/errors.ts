@@ -22,7 +22,10 @@ const statuses: Partial<Record<ErrorCode, ContentfulStatusCode>> = {
   USER_HAS_WORKSPACES: 417,
   BYPASS_REFUSED: 428,
   RATE_LIMITED: 429,
+  NOT_IMPLEMENTED: 501,
+  AGENT_FAILED: 502,
   UNAVAILABLE: 503,
+  AGENT_TIMEOUT: 504,
 };
 
 export const ErrorResponse = z

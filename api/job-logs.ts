@@ -4,7 +4,7 @@ import { jobLogsChannel } from '../db/notifications.ts';
 import { type JobLogRow, listJobLogs, readJobLog } from '../db/queries/job-logs.ts';
 import { DomainError, invalidField } from '../domain/errors.ts';
 import type { ApiEnv } from './context.ts';
-import { queryBoolean, queryInteger, timestamp } from './schemas.ts';
+import { queryFlag, queryInteger, timestamp } from './schemas.ts';
 import { streamSse, streamWebSocket, wantsWebSocket } from './streams.ts';
 
 export const JobLog = z
@@ -23,7 +23,7 @@ type JobLogBody = z.infer<typeof JobLog>;
 export const JobLogsQuery = z.object({
   before: queryInteger(0, Number.MAX_SAFE_INTEGER).optional(),
   after: queryInteger(0, Number.MAX_SAFE_INTEGER).optional(),
-  follow: queryBoolean().optional(),
+  follow: queryFlag().optional(),
   format: z.enum(['json', 'text']).default('json'),
 });
 

@@ -4,6 +4,7 @@ import type { MiddlewareHandler } from 'hono';
 import type { Action, ResourceType } from '../domain/permissions.ts';
 import type { ApiEnv } from './context.ts';
 import { admit } from './middleware/admit.ts';
+import type { AgentRate } from './middleware/agent-rate.ts';
 
 /**
  * Who may call a route. `{ type, action }` names the permission that the command or query behind it checks; the gate
@@ -14,8 +15,12 @@ export type Access = 'public' | 'signed-in' | 'agent' | { readonly type: Resourc
 export interface RoutePolicy {
   /** No default: a route without an authorization decision does not compile. */
   readonly access: Access;
-  /** `login` 60/min and `upload` 12/min instead of the general limit; `none` for probes. */
-  readonly rateLimit?: 'api' | 'login' | 'upload' | 'none';
+  /** `login` 60/min, `identity` 30/min and `upload` 12/min instead of the general limit; `none` for probes. */
+  readonly rateLimit?: 'api' | 'login' | 'upload' | 'identity' | 'none';
+  /** Limit of a route with `access: 'agent'`, per agent; default `reports`. */
+  readonly agentRate?: AgentRate;
+  /** Asks the database who the agent is, not the memory: for what hands out secrets or changes agents (spec/05 §2). */
+  readonly freshAgent?: boolean;
   /** Largest request body in bytes, default 1 MiB. */
   readonly maxBodyBytes?: number;
   /** Streams have no time limit and take the token from the query as well (spec/06 §1.1). */
@@ -70,13 +75,16 @@ export const describeAccess = (access: Access): string =>
  * responses. The type of the route is kept, so handlers stay typed by their own responses.
  */
 export function defineRoute<const R extends BerthRoute>(route: R): DefinedRoute<R> {
-  const { access, rateLimit = 'api', maxBodyBytes, stream = false, auditFailure, root = false, ...config } = route;
+  const { access, rateLimit = 'api', maxBodyBytes, stream = false, auditFailure, root = false, ...rest } = route;
+  const { agentRate = 'reports', freshAgent = false, ...config } = rest;
   const middleware: MiddlewareHandler<ApiEnv>[] = admit({
     access,
     rateLimit,
     maxBodyBytes: maxBodyBytes ?? 1_048_576,
     stream,
     auditFailure,
+    agentRate,
+    freshAgent,
     readsJson: config.request?.body !== undefined && 'application/json' in config.request.body.content,
   });
   const full = {

@@ -27,11 +27,16 @@ export const queryInteger = (min: number, max: number) =>
     .refine((value) => value <= max, { message: `must be at most ${max}` })
     .openapi({ type: 'integer', minimum: min, maximum: max });
 
-export const queryBoolean = () =>
+const trueTexts = ['true', '1', 't'];
+const falseTexts = ['false', '0', 'f'];
+const booleanOf = (accepted: readonly string[]) =>
   z
-    .enum(['true', 'false', '1', '0', 't', 'f'])
-    .transform((text) => text === 'true' || text === '1' || text === 't')
+    .enum(accepted)
+    .transform((text) => !falseTexts.includes(text))
     .openapi({ type: 'boolean' });
+export const queryBoolean = () => booleanOf([...trueTexts, ...falseTexts]);
+/** A boolean whose bare name means true: `?follow`. */
+export const queryFlag = () => booleanOf([...trueTexts, ...falseTexts, '']);
 
 /**
  * `limit`, `offset`, `after_id`: 0 or absent limit means the default, a larger one is cut to the maximum; `offset` and

@@ -1,5 +1,6 @@
 import { serve } from '@hono/node-server';
 import type { WebSocketServerLike } from '@hono/node-server';
+import { setMaxListeners } from 'node:events';
 import { join } from 'node:path';
 import { WebSocketServer } from 'ws';
 import { createPasswordHasher } from '../commands/password-hash.ts';
@@ -9,6 +10,7 @@ import { connect } from '../db/client.ts';
 import { migrate } from '../db/migrate.ts';
 import { createColumnCipher, loadEncryptionKeys } from '../db/encryption.ts';
 import { createListener } from '../db/notifications.ts';
+import { createAgentIngest } from '../ingest/agent-ingest.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { serveMetrics } from '../telemetry/metrics-listener.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
@@ -17,8 +19,8 @@ import { version } from './version.ts';
 
 /** Requests that are still running when the process is told to stop get this long. */
 const drainMs = 25_000;
-/** Nobody needs to send us a large WebSocket message: the streams are one-way. */
-const maxMessageBytes = 64 * 1024;
+/** Answers of agents are the largest messages we take (spec/05 §7). */
+const maxMessageBytes = 256 * 1024;
 
 const config = loadConfig();
 const logger = createLogger({ level: config.BERTH_LOG_LEVEL, component: 'api' });
@@ -35,10 +37,14 @@ async function start(): Promise<() => Promise<void>> {
   const listener = await createListener(sql);
   const metrics = createMetrics({ version });
   const stopping = new AbortController();
+  // Every stream waits for it.
+  setMaxListeners(0, stopping.signal);
   const keys = loadEncryptionKeys(
     config.CODER_EXTERNAL_TOKEN_ENCRYPTION_KEYS,
     join(config.BERTH_DATA_DIR, 'encryption.key'),
   );
+  const now = () => new Date();
+  const agents = createAgentIngest({ db, listener, logger, metrics, now });
   const app = createApp({
     db,
     sql,
@@ -50,8 +56,9 @@ async function start(): Promise<() => Promise<void>> {
     passwords: createPasswordHasher(),
     cipher: createColumnCipher(keys),
     listener,
+    agents,
     shutdown: stopping.signal,
-    now: () => new Date(),
+    now,
   });
   const closeMetrics = config.CODER_PROMETHEUS_ENABLE
     ? await serveMetrics(metrics, { address: config.BERTH_METRICS_ADDRESS ?? config.CODER_PROMETHEUS_ADDRESS, logger })
@@ -74,6 +81,7 @@ async function start(): Promise<() => Promise<void>> {
   return async () => {
     // Streams end now (1001), readyz turns red, no new connections; requests in flight are finished.
     stopping.abort();
+    const agentsClosed = agents.close();
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     if ('closeIdleConnections' in server) server.closeIdleConnections();
     const late = setTimeout(() => {
@@ -81,6 +89,7 @@ async function start(): Promise<() => Promise<void>> {
     }, drainMs);
     await closed;
     clearTimeout(late);
+    await agentsClosed;
     await closeMetrics();
     await listener.close();
     await close();

@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Config } from '../config.ts';
 import type { Db } from '../db/client.ts';
 import { transaction } from '../db/client.ts';
-import { findAgentByToken } from '../db/queries/agent-tokens.ts';
+import type { AgentIdentity } from '../db/queries/agent-tokens.ts';
 import { findKeyWithUser, touchKey } from '../db/queries/api-keys.ts';
 import type { KeyWithUser } from '../db/queries/api-keys.ts';
 import { insertAudit } from '../db/queries/audit-logs.ts';
@@ -130,10 +130,18 @@ export function createAuthenticate(deps: Deps) {
   };
 }
 
-/** Agent token (a uuid) → the agent and its actor. Throws UNAUTHENTICATED. Source: spec/06 §1.1. */
-export async function authenticateAgent(deps: { db: Db }, token: string) {
-  if (!isUuid(token)) throw badToken();
-  const agent = await findAgentByToken(deps.db, hashTokenSecret(token.toLowerCase()));
-  if (agent === undefined) throw badToken();
+/** Agent token (a uuid) → the agent and its actor. Throws UNAUTHENTICATED. Source: spec/05 §2, spec/06 §1.1. */
+export async function authenticateAgent(
+  auth: { find(tokenHash: Buffer, options: { fresh: boolean }): Promise<AgentIdentity | undefined> },
+  token: string | undefined,
+  options: { fresh: boolean },
+): Promise<{ agent: AgentIdentity; subject: Subject }> {
+  if (token === undefined) throw unauthenticated('An agent token is needed');
+  if (!isUuid(token)) throw refusedAgent(`the token is no uuid, it has ${token.length} characters`);
+  const agent = await auth.find(hashTokenSecret(token.toLowerCase()), options);
+  if (agent === undefined)
+    throw refusedAgent('the build of this agent is not finished, or the agent is no longer valid');
   return { agent, subject: agentApi(agent) };
 }
+const refusedAgent = (detail: string) =>
+  new DomainError('UNAUTHENTICATED', 'The agent token is not accepted', { detail });

@@ -1,11 +1,25 @@
 import { sql } from 'drizzle-orm';
 import type { Db, Sql } from './client.ts';
 
-/** The fixed NOTIFY channels; payload = id of the job or workspace that changed (design §5). */
+/** The fixed NOTIFY channels; payload = ids of the jobs, workspaces or agents that changed, with commas (design §5). */
 export const jobLogsChannel = 'berth_job_logs';
 export const jobsChannel = 'berth_jobs';
 export const workspacesChannel = 'berth_workspaces';
-const channels = [jobLogsChannel, jobsChannel, workspacesChannel] as const;
+export const agentLogsChannel = 'berth_agent_logs';
+export const agentMetadataChannel = 'berth_agent_metadata';
+/** An agent was asked to shut down. */
+export const agentCommandsChannel = 'berth_agent_commands';
+/** A question to an agent waits (payload: agent), or has its answer (payload: the request). */
+export const agentRequestsChannel = 'berth_agent_requests';
+const channels = [
+  jobLogsChannel,
+  jobsChannel,
+  workspacesChannel,
+  agentLogsChannel,
+  agentMetadataChannel,
+  agentCommandsChannel,
+  agentRequestsChannel,
+] as const;
 export type Channel = (typeof channels)[number];
 
 /** Sends on commit of the transaction it is called in. */
@@ -23,25 +37,38 @@ export async function notifyJobEnd(tx: Db, jobId: string, buildId: string | unde
 
 export interface Listener {
   /**
-   * Wakes after each notification for `payload`, on reconnect, and every `recheckMs` (default 30 s): a lost
+   * Wakes after each notification for `payload` (or `also`), on reconnect, and every `recheckMs` (default 30 s): a lost
    * notification only delays. Ends when `signal` aborts.
    */
-  wakeUps(channel: Channel, payload: string, options: { signal: AbortSignal; recheckMs?: number }): AsyncIterable<void>;
+  wakeUps(
+    channel: Channel,
+    payload: string,
+    options: { signal: AbortSignal; recheckMs?: number; also?: { channel: Channel; payload: string } },
+  ): AsyncIterable<void>;
+  /**
+   * Every notification of a channel as the list of its ids; `undefined` after a reconnect, when any id may have been missed.
+   * Answers the function that ends it.
+   */
+  subscribe(channel: Channel, onIds: (ids: readonly string[] | undefined) => void): () => void;
   close(): Promise<void>;
 }
 
 /** One LISTEN connection per process that fans out to any number of waiters. */
 export async function createListener(sql: Sql): Promise<Listener> {
   const waiters = new Map<string, Set<() => void>>();
+  const subscribers = new Map<Channel, Set<(ids: readonly string[] | undefined) => void>>();
   const wakeAll = () => {
     for (const set of waiters.values()) for (const wake of set) wake();
+    for (const set of subscribers.values()) for (const onIds of set) onIds(undefined);
   };
   const subscriptions = await Promise.all(
     channels.map((channel) =>
       sql.listen(
         channel,
         (payload) => {
-          for (const wake of waiters.get(`${channel} ${payload}`) ?? []) wake();
+          const ids = payload.split(',');
+          for (const id of ids) for (const wake of waiters.get(`${channel} ${id}`) ?? []) wake();
+          for (const onIds of subscribers.get(channel) ?? []) onIds(ids);
         },
         // Called after every (re)connect: notifications sent in between are gone.
         wakeAll,
@@ -49,16 +76,17 @@ export async function createListener(sql: Sql): Promise<Listener> {
     ),
   );
   return {
-    async *wakeUps(channel, payload, { signal, recheckMs = 30_000 }) {
-      const key = `${channel} ${payload}`;
+    async *wakeUps(channel, payload, { signal, recheckMs = 30_000, also }) {
+      const keys = [{ channel, payload }, ...(also === undefined ? [] : [also])].map(
+        (each) => `${each.channel} ${each.payload}`,
+      );
       let pending = true;
       let resolve: (() => void) | undefined;
       const wake = () => {
         pending = true;
         resolve?.();
       };
-      const set = waiters.get(key) ?? new Set();
-      waiters.set(key, set.add(wake));
+      for (const key of keys) waiters.set(key, (waiters.get(key) ?? new Set()).add(wake));
       signal.addEventListener('abort', wake);
       const timer = setInterval(wake, recheckMs);
       try {
@@ -71,9 +99,17 @@ export async function createListener(sql: Sql): Promise<Listener> {
       } finally {
         clearInterval(timer);
         signal.removeEventListener('abort', wake);
-        set.delete(wake);
-        if (set.size === 0 && waiters.get(key) === set) waiters.delete(key);
+        for (const key of keys) {
+          const set = waiters.get(key);
+          set?.delete(wake);
+          if (set?.size === 0) waiters.delete(key);
+        }
       }
+    },
+    subscribe(channel, onIds) {
+      const set = subscribers.get(channel) ?? new Set();
+      subscribers.set(channel, set.add(onIds));
+      return () => void set.delete(onIds);
     },
     async close() {
       wakeAll();

@@ -38,6 +38,15 @@ export const entitlements = (refreshedAt: Date) => ({
 /** Experiments that `*` switches on; the API and the workers read the same list. */
 export const safeExperiments: readonly string[] = [];
 
+/** The stream of all builds' status changes (spec/06 §8.2). */
+export const workspaceBuildUpdates = 'workspace-build-updates';
+/** Those that only their own name switches on. */
+const otherExperiments: readonly string[] = [workspaceBuildUpdates];
+export const isExperiment = (name: string): boolean =>
+  safeExperiments.includes(name) || otherExperiments.includes(name);
+
 /** Names that exist, from the setting (comma list, `*` = all safe ones); unknown ones are ignored. */
-export const enabledExperiments = (setting: readonly string[]): string[] =>
-  safeExperiments.filter((name) => setting.includes('*') || setting.includes(name));
+export const enabledExperiments = (setting: readonly string[]): string[] => [
+  ...safeExperiments.filter((name) => setting.includes('*') || setting.includes(name)),
+  ...otherExperiments.filter((name) => setting.includes(name)),
+];

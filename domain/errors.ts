@@ -16,6 +16,10 @@ export const errorCodes = [
   'BYPASS_REFUSED',
   'RATE_LIMITED',
   'UNAVAILABLE',
+  // What an agent was asked for did not come: not in time, or it said that it failed.
+  'AGENT_TIMEOUT',
+  'AGENT_FAILED',
+  'NOT_IMPLEMENTED',
   'NO_ACTOR',
   // Job error codes (spec/02 §1.5) and final failures of a run.
   'REQUIRED_TEMPLATE_VARIABLES',

@@ -2,6 +2,7 @@ import { chmodSync, cpSync, existsSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { bundleWorkflowCode } from '@temporalio/worker';
+import { buildAgentBundle } from '../agent/bundle.ts';
 import { loadConfig, workerEnvironment } from '../config.ts';
 import { SetupFailure, describeFailure } from '../toolchain/failure.ts';
 import { run } from '../toolchain/process.ts';
@@ -31,6 +32,9 @@ async function build(): Promise<void> {
   await progress.step('copy migrations and the shim', async () => {
     cpSync(join(root, 'db', 'migrations'), join(dist, 'db', 'migrations'), { recursive: true });
     cpSync(join(root, 'terraform', 'shim.mjs'), join(dist, 'terraform', 'shim.mjs'));
+  });
+  await progress.step('bundle the agent', async () => {
+    writeFileSync(join(dist, 'agent', 'agent.mjs'), await buildAgentBundle());
   });
   await progress.step('bundle workflows', async () => {
     const { code } = await bundleWorkflowCode({ workflowsPath: join(root, 'workflows', 'index.ts') });

@@ -7,6 +7,7 @@ import { createPasswordHasher } from '../commands/password-hash.ts';
 import { loadConfig } from '../config.ts';
 import { connect } from '../db/client.ts';
 import { createColumnCipher } from '../db/encryption.ts';
+import { createAgentIngest } from '../ingest/agent-ingest.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
 
@@ -16,20 +17,27 @@ import { createMetrics } from '../telemetry/metrics.ts';
  */
 const path = join(packageRoot, 'docs/openapi.json');
 const { db, sql, close } = connect('postgres://127.0.0.1:1/none', { max: 1, applicationName: 'berth-openapi' });
+const logger = createLogger({ level: 'silent', component: 'openapi' });
+const metrics = createMetrics({ version, defaultMetrics: false });
+const listener = { wakeUps: async function* () {}, subscribe: () => () => undefined, close: async () => undefined };
+const now = () => new Date(0);
+const agents = createAgentIngest({ db, listener, logger, metrics, now });
 const app = createApp({
   db,
   sql,
   config: loadConfig({}),
-  logger: createLogger({ level: 'silent', component: 'openapi' }),
-  metrics: createMetrics({ version, defaultMetrics: false }),
+  logger,
+  metrics,
   temporal: { start: async () => undefined, cancel: async () => undefined, isReachable: async () => false },
   passwords: createPasswordHasher(),
   cipher: createColumnCipher([Buffer.alloc(32).toString('base64')]),
-  listener: { wakeUps: async function* () {}, close: async () => undefined },
+  listener,
+  agents,
   shutdown: new AbortController().signal,
-  now: () => new Date(0),
+  now,
 });
 const text = `${JSON.stringify(openApiDocument(app), null, 2)}\n`;
+await agents.close();
 await close();
 
 if (process.argv.includes('--check')) {

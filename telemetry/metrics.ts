@@ -46,6 +46,7 @@ export function createMetrics(options: { version: string; defaultMetrics?: boole
     labelNames: ['path'] as const,
     registers,
   });
+  const agents = agentMetrics(registers);
   new Gauge({
     name: 'coderd_build_info',
     help: 'Constant 1, labelled with the version.',
@@ -59,6 +60,7 @@ export function createMetrics(options: { version: string; defaultMetrics?: boole
     requestSeconds,
     concurrentRequests,
     concurrentStreams,
+    ...agents,
     /** `build_reason` is the stored reason, except `prebuild` for builds of the reconciler. */
     buildEnqueued: (labels: {
       provisionerType: string;
@@ -86,6 +88,55 @@ export function createMetrics(options: { version: string; defaultMetrics?: boole
         },
         Math.max(waitSeconds, 0.001),
       ),
+  };
+}
+
+/** Agent traffic (spec/08 §1.3 "ours"). */
+function agentMetrics(registers: Registry[]) {
+  const reports = new Counter({
+    name: 'coderd_agent_reports_total',
+    help: 'Requests of agents by what they report.',
+    labelNames: ['kind', 'code'] as const,
+    registers,
+  });
+  const dropped = new Counter({
+    name: 'coderd_agent_batch_dropped_total',
+    help: 'Reports that were dropped because the database did not keep up.',
+    labelNames: ['kind'] as const,
+    registers,
+  });
+  const authCache = new Counter({
+    name: 'coderd_agent_auth_cache_requests_total',
+    help: 'Agent tokens looked up in memory.',
+    labelNames: ['result'] as const,
+    registers,
+  });
+  const flushSeconds = new Histogram({
+    name: 'coderd_agent_batch_flush_seconds',
+    help: 'Time to write one batch of reports.',
+    labelNames: ['kind'] as const,
+    buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5],
+    registers,
+  });
+  const subscribers = new Gauge({
+    name: 'coderd_agent_stream_subscribers',
+    help: 'Watchers and followers of agents at this process.',
+    labelNames: ['kind'] as const,
+    registers,
+  });
+  const reinits = new Counter({
+    name: 'coderd_agent_reinit_total',
+    help: 'Requests of agents that wait for a claim, by how they ended.',
+    labelNames: ['outcome'] as const,
+    registers,
+  });
+  return {
+    agentReported: (kind: string, code: number): void => reports.inc({ kind, code: String(code) }),
+    agentBatchDropped: (kind: string, count: number): void => dropped.inc({ kind }, count),
+    agentAuthAsked: (result: 'hit' | 'miss'): void => authCache.inc({ result }),
+    agentBatchFlushed: (kind: string, seconds: number): void => flushSeconds.observe({ kind }, seconds),
+    agentSubscribers: (kind: string, change: 1 | -1): void => subscribers.inc({ kind }, change),
+    agentReinit: (outcome: 'sent_live' | 'sent_replay' | 'conflict' | 'timeout'): void => reinits.inc({ outcome }),
   };
 }
 

@@ -114,6 +114,7 @@ await runProcess(logger, async () => {
       workerId,
       forceCancelMs: config.CODER_PROVISIONER_FORCE_CANCEL_INTERVAL,
       buildTimeoutMs: config.CODER_BUILD_TIMEOUT,
+      drainTimeoutMs: config.CODER_AGENT_DRAIN_TIMEOUT,
       externalAuthIds: config.CODER_EXTERNAL_AUTH_IDS,
       maxTokenLifetimeMs: config.CODER_MAX_TOKEN_LIFETIME,
     }),

@@ -4,7 +4,8 @@ import { resolveScopes } from '../../domain/scopes.ts';
 import type { ApiEnv } from '../context.ts';
 import type { Access, AuditedFailure } from '../route.ts';
 import { auditFailures } from './audit-failures.ts';
-import { authenticate } from './authenticate.ts';
+import { type AgentRate, limitAgentRate } from './agent-rate.ts';
+import { authenticate, authenticateAgents } from './authenticate.ts';
 import { limitBody } from './body.ts';
 import { requireCsrfProof } from './csrf.ts';
 import { limitRate } from './rate-limit.ts';
@@ -12,10 +13,12 @@ import { limitTime } from './time-limit.ts';
 
 export interface Admission {
   readonly access: Access;
-  readonly rateLimit: 'api' | 'login' | 'upload' | 'none';
+  readonly rateLimit: 'api' | 'login' | 'upload' | 'identity' | 'none';
   readonly maxBodyBytes: number;
   readonly stream: boolean;
   readonly auditFailure: AuditedFailure | undefined;
+  readonly agentRate: AgentRate;
+  readonly freshAgent: boolean;
   readonly readsJson: boolean;
 }
 
@@ -33,13 +36,30 @@ const requireScope =
 /** Everything between the matched route and its validators, in the order in which it runs. */
 export function admit(admission: Admission): MiddlewareHandler<ApiEnv>[] {
   const { access, stream } = admission;
+  const limited = limitBody(admission.maxBodyBytes, { json: admission.readsJson });
+  // Agents have limits of their own: many of them may come from one address, and each comes often.
+  if (access === 'agent')
+    return [
+      ...(stream ? [] : [limitTime('api')]),
+      countReport,
+      authenticateAgents({ fresh: admission.freshAgent, queryToken: stream }),
+      limitAgentRate(admission.agentRate),
+      limited,
+    ];
   return [
     ...(stream ? [] : [limitTime(admission.rateLimit === 'upload' ? 'upload' : 'api')]),
-    ...(access === 'public' ? [] : [authenticate(access === 'agent' ? 'agent' : 'user', { queryToken: stream })]),
+    ...(access === 'public' ? [] : [authenticate({ queryToken: stream })]),
     ...(admission.rateLimit === 'none' ? [] : [limitRate(admission.rateLimit)]),
-    ...(access === 'public' || access === 'agent' ? [] : [requireCsrfProof({ webSocket: stream })]),
+    ...(access === 'public' ? [] : [requireCsrfProof({ webSocket: stream })]),
     requireScope(access),
     ...(admission.auditFailure === undefined ? [] : [auditFailures(admission.auditFailure)]),
-    limitBody(admission.maxBodyBytes, { json: admission.readsJson }),
+    limited,
   ];
 }
+
+/** What agents report, by the last word of its path. */
+const countReport: MiddlewareHandler<ApiEnv> = async (c, next) => {
+  await next();
+  const kind = c.var.routePattern.split('/').findLast((part) => part !== '' && !part.startsWith(':')) ?? '';
+  c.var.deps.metrics.agentReported(kind, c.res.status);
+};

@@ -4,6 +4,7 @@ import { authenticateAgent, createAuthenticate } from '../../commands/authentica
 import type { TokenCarrier } from '../../commands/authenticate.ts';
 import { DomainError } from '../../domain/errors.ts';
 import type { ApiEnv } from '../context.ts';
+import { countFailedAgent } from './agent-rate.ts';
 import { sessionCookie } from './csrf.ts';
 
 /**
@@ -24,37 +25,48 @@ export function tokenOf(
   return cookie !== undefined && cookie !== '' ? { token: cookie, carrier: 'cookie' } : undefined;
 }
 
-/** Sets `subject` (and `session`, or `agent`), or throws UNAUTHENTICATED. */
+/** Sets `subject` and `session`, or throws UNAUTHENTICATED. */
 export const authenticate =
-  (kind: 'user' | 'agent', options: { queryToken: boolean }): MiddlewareHandler<ApiEnv> =>
+  (options: { queryToken: boolean }): MiddlewareHandler<ApiEnv> =>
   async (c, next) => {
     const { deps, clientIp, origin } = c.var;
     const given = tokenOf(c, options);
     if (given === undefined) throw new DomainError('UNAUTHENTICATED', 'You are not signed in');
-    if (kind === 'agent') {
-      const { agent, subject } = await authenticateAgent(deps, given.token);
-      c.set('agent', agent);
-      c.set('subject', subject);
-      c.set('session', undefined);
-      c.set('stillAuthenticated', () =>
-        authenticateAgent(deps, given.token).then(
-          () => true,
-          () => false,
-        ),
-      );
-    } else {
-      const check = createAuthenticate(deps);
-      const { subject, session } = await check(given.token, { carrier: given.carrier, ip: clientIp, origin });
-      c.set('subject', subject);
-      c.set('session', session);
-      c.set('logger', c.var.logger.child({ user_id: subject.id }));
-      c.set('stillAuthenticated', () =>
-        check(given.token, { carrier: given.carrier, ip: clientIp, origin }).then(
-          () => true,
-          (err: unknown) => !(err instanceof DomainError && err.code === 'UNAUTHENTICATED'),
-        ),
-      );
-    }
-    c.set('origin', { ...origin, userId: c.var.subject.id });
+    const check = createAuthenticate(deps);
+    const { subject, session } = await check(given.token, { carrier: given.carrier, ip: clientIp, origin });
+    c.set('subject', subject);
+    c.set('session', session);
+    c.set('logger', c.var.logger.child({ user_id: subject.id }));
+    c.set('stillAuthenticated', () =>
+      check(given.token, { carrier: given.carrier, ip: clientIp, origin }).then(
+        () => true,
+        (err: unknown) => !(err instanceof DomainError && err.code === 'UNAUTHENTICATED'),
+      ),
+    );
+    c.set('origin', { ...origin, userId: subject.id });
+    await next();
+  };
+
+/** Sets `agent` and its actor as `subject`, or throws UNAUTHENTICATED. Source: spec/05 §2. */
+export const authenticateAgents =
+  (options: { fresh: boolean; queryToken: boolean }): MiddlewareHandler<ApiEnv> =>
+  async (c, next) => {
+    const { deps, clientIp, origin } = c.var;
+    const given = tokenOf(c, options);
+    const check = (fresh: boolean) => authenticateAgent(deps.agents.auth, given?.token, { fresh });
+    const { agent, subject } = await check(options.fresh).catch((err: unknown) => {
+      if (err instanceof DomainError) countFailedAgent(deps, clientIp);
+      throw err;
+    });
+    c.set('agent', agent);
+    c.set('subject', subject);
+    c.set('session', undefined);
+    c.set('stillAuthenticated', () =>
+      check(true).then(
+        () => true,
+        (err: unknown) => !(err instanceof DomainError),
+      ),
+    );
+    c.set('origin', { ...origin, userId: subject.id });
     await next();
   };

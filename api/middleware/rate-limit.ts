@@ -5,7 +5,7 @@ import type { Subject } from '../../domain/subject.ts';
 import type { ApiEnv, AppDeps } from '../context.ts';
 
 const windowMs = 60_000;
-const fixedLimits = { login: 60, upload: 12 } as const;
+const fixedLimits = { login: 60, upload: 12, identity: 30 } as const;
 
 interface Window {
   startedAt: number;
@@ -51,7 +51,7 @@ const limiterOf = (deps: AppDeps) => {
 };
 
 export const limitRate =
-  (kind: 'api' | 'login' | 'upload'): MiddlewareHandler<ApiEnv> =>
+  (kind: 'api' | keyof typeof fixedLimits): MiddlewareHandler<ApiEnv> =>
   async (c, next) => {
     const { deps } = c.var;
     const limit = kind === 'api' ? deps.config.CODER_API_RATE_LIMIT : fixedLimits[kind];
@@ -62,7 +62,10 @@ export const limitRate =
       return next();
     }
     if (deps.config.CODER_API_RATE_LIMIT === -1) return next();
-    const who = kind === 'login' || subject === undefined ? `ip:${c.var.clientIp ?? ''}` : `user:${subject.id}`;
+    const who =
+      kind === 'login' || kind === 'identity' || subject === undefined
+        ? `ip:${c.var.clientIp ?? ''}`
+        : `user:${subject.id}`;
     const nowMs = deps.now().getTime();
     const key = `${who} ${c.req.method} ${c.var.routePattern}`;
     const { remaining, resetAtMs } = limiterOf(deps).take(key, limit, nowMs);

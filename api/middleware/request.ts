@@ -6,6 +6,7 @@ import type { ApiEnv, AppDeps } from '../context.ts';
 import { version } from '../version.ts';
 import { createClientIp } from './client-ip.ts';
 
+const agentPaths = '/api/v2/workspaceagents/me/';
 const quiet = new Set(['/healthz', '/readyz', '/metrics']);
 
 /**
@@ -46,6 +47,8 @@ export function beginRequest(deps: AppDeps): MiddlewareHandler<ApiEnv> {
     if (quiet.has(c.req.path)) return;
     const line = { method: c.req.method, path: c.req.path, status, duration_ms: Math.round(seconds * 1000), ip };
     if (status >= 500) c.var.logger.error(line, 'request');
+    // Agents report all the time; what goes well is counted, not told.
+    else if (status < 400 && c.req.path.startsWith(agentPaths)) c.var.logger.debug(line, 'request');
     else c.var.logger.info(line, 'request');
   };
 }

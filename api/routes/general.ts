@@ -2,7 +2,7 @@ import { z } from '@hono/zod-openapi';
 import { checkAuthorizations } from '../../commands/check-authorizations.ts';
 import { countWorkspacesByStatus } from '../../db/queries/deployment.ts';
 import { getDeploymentId } from '../../db/queries/site-configs.ts';
-import { enabledExperiments, entitlements, safeExperiments } from '../../domain/entitlements.ts';
+import { enabledExperiments, entitlements, isExperiment, safeExperiments } from '../../domain/entitlements.ts';
 import type { App, AppDeps } from '../context.ts';
 import { defineRoute } from '../route.ts';
 import { MessageResponse, json, jsonBody } from '../schemas.ts';
@@ -151,7 +151,7 @@ const statsIntervalMs = 60_000;
 export function registerGeneralRoutes(app: App, deps: AppDeps): void {
   const { config, db } = deps;
   const active = enabledExperiments(config.CODER_EXPERIMENTS);
-  const unknown = config.CODER_EXPERIMENTS.filter((name) => name !== '*' && !safeExperiments.includes(name));
+  const unknown = config.CODER_EXPERIMENTS.filter((name) => name !== '*' && !isExperiment(name));
   if (unknown.length > 0) deps.logger.warn({ experiments: unknown }, 'unknown experiments are ignored');
 
   app.openapi(index, (c) => c.json({ message: 'Berth: workspaces on durable workflows' }, 200));

@@ -3,6 +3,7 @@ import type { Context } from 'hono';
 import { createReadState, createReplaceState } from '../../commands/replace-state.ts';
 import { findBuildViewById, findLatestBuildView } from '../../db/queries/build-views.ts';
 import { listTimings } from '../../db/queries/provisioner-jobs.ts';
+import { listAgentTimings, noAgentTimings } from '../../db/queries/script-timings.ts';
 import { listBuildParameters } from '../../db/queries/workspace-builds.ts';
 import { findWorkspaceIncludingDeleted } from '../../db/queries/workspaces.ts';
 import { authorizeWorkspace } from '../../domain/authorization.ts';
@@ -94,6 +95,9 @@ export function registerWorkspaceBuildChildRoutes(app: App, deps: AppDeps): void
   const replaceState = createReplaceState(deps);
   const byId = async (c: Context<ApiEnv>, id: string) => readableBuild(c, await findBuildViewById(deps.db, id));
 
+  const timingsOf = async (jobId: string) =>
+    timingsView(...(await Promise.all([listTimings(deps.db, jobId), listAgentTimings(deps.db, jobId)])));
+
   app.openapi(parameters, async (c) => {
     const build = await byId(c, c.req.valid('param').workspacebuild);
     return c.json(await listBuildParameters(deps.db, build.id), 200);
@@ -108,14 +112,14 @@ export function registerWorkspaceBuildChildRoutes(app: App, deps: AppDeps): void
   });
   app.openapi(timings, async (c) => {
     const build = await byId(c, c.req.valid('param').workspacebuild);
-    return c.json(timingsView(await listTimings(deps.db, build.job.id)), 200);
+    return c.json(await timingsOf(build.job.id), 200);
   });
   app.openapi(workspaceTimings, async (c) => {
     const workspace = await findWorkspaceIncludingDeleted(deps.db, c.req.valid('param').workspace);
     if (workspace === undefined) throw notFound();
     authorizeWorkspace(c.var.subject, 'read', workspace);
     const build = await findLatestBuildView(deps.db, workspace.id);
-    return c.json(timingsView(build === undefined ? [] : await listTimings(deps.db, build.job.id)), 200);
+    return c.json(build === undefined ? timingsView([], noAgentTimings) : await timingsOf(build.job.id), 200);
   });
   app.openapi(getState, async (c) => {
     const bytes = await readState(c.var.subject, {

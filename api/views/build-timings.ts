@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import type { listTimings } from '../../db/queries/provisioner-jobs.ts';
+import type { AgentTimings } from '../../db/queries/script-timings.ts';
 import { timestamp } from '../schemas.ts';
 
 export const BuildTimings = z
@@ -15,13 +16,43 @@ export const BuildTimings = z
         resource: z.string(),
       }),
     ),
-    agent_script_timings: z.array(z.object({ display_name: z.string() })),
-    agent_connection_timings: z.array(z.object({ workspace_agent_id: z.string() })),
+    agent_script_timings: z
+      .array(
+        z.object({
+          started_at: timestamp(),
+          ended_at: timestamp(),
+          exit_code: z.number().int(),
+          stage: z.enum(['start', 'stop', 'cron']),
+          status: z.enum(['ok', 'exit_failure', 'timed_out', 'pipes_left_open']),
+          display_name: z.string(),
+          workspace_agent_id: z.string(),
+          workspace_agent_name: z.string(),
+        }),
+      )
+      .openapi({ description: 'the first run of each script' }),
+    agent_connection_timings: z.array(
+      z.object({
+        started_at: timestamp(),
+        ended_at: timestamp(),
+        stage: z.literal('connect'),
+        workspace_agent_id: z.string(),
+        workspace_agent_name: z.string(),
+      }),
+    ),
   })
   .openapi('WorkspaceBuildTimings');
 
-/** Timings of a build's job; agents report theirs once they run. Source: spec/08 §7. */
-export function timingsView(rows: Awaited<ReturnType<typeof listTimings>>): z.infer<typeof BuildTimings> {
+/** A start after its end is shown as the end: clocks of two machines differ. */
+const span = (startedAt: Date, endedAt: Date) => ({
+  started_at: (startedAt > endedAt ? endedAt : startedAt).toISOString(),
+  ended_at: endedAt.toISOString(),
+});
+
+/** Timings of a build's job, and what its agents reported. Source: spec/08 §7. */
+export function timingsView(
+  rows: Awaited<ReturnType<typeof listTimings>>,
+  agents: AgentTimings,
+): z.infer<typeof BuildTimings> {
   return {
     provisioner_timings: rows.map((row) => ({
       job_id: row.jobId,
@@ -32,7 +63,26 @@ export function timingsView(rows: Awaited<ReturnType<typeof listTimings>>): z.in
       action: row.action,
       resource: row.resource,
     })),
-    agent_script_timings: [],
-    agent_connection_timings: [],
+    agent_script_timings: agents.scripts.map((run) => ({
+      ...span(run.startedAt, run.endedAt),
+      exit_code: run.exitCode,
+      stage: run.stage,
+      status: run.status,
+      display_name: run.displayName,
+      workspace_agent_id: run.agentId,
+      workspace_agent_name: run.agentName,
+    })),
+    agent_connection_timings: agents.connections.flatMap(({ agentId, agentName, startedAt, endedAt }) =>
+      endedAt === null
+        ? []
+        : [
+            {
+              ...span(startedAt, endedAt),
+              stage: 'connect' as const,
+              workspace_agent_id: agentId,
+              workspace_agent_name: agentName,
+            },
+          ],
+    ),
   };
 }

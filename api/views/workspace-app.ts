@@ -1,5 +1,36 @@
 import { z } from '@hono/zod-openapi';
+import type { AppStatusRow } from '../../db/queries/app-statuses.ts';
 import type { AgentTree } from '../../db/queries/workspace-resources.ts';
+import { appStatusStates } from '../../domain/app-status.ts';
+import { timestamp } from '../schemas.ts';
+
+export const WorkspaceAppStatus = z
+  .object({
+    id: z.string(),
+    created_at: timestamp(),
+    workspace_id: z.string(),
+    agent_id: z.string(),
+    app_id: z.string(),
+    state: z.enum(appStatusStates),
+    message: z.string(),
+    uri: z.string(),
+    icon: z.string().openapi({ description: 'always empty' }),
+    needs_user_attention: z.boolean().openapi({ description: 'always false' }),
+  })
+  .openapi('WorkspaceAppStatus');
+
+export const appStatusView = (status: AppStatusRow): z.infer<typeof WorkspaceAppStatus> => ({
+  id: status.id,
+  created_at: status.createdAt.toISOString(),
+  workspace_id: status.workspaceId,
+  agent_id: status.agentId,
+  app_id: status.appId,
+  state: status.state,
+  message: status.message,
+  uri: status.uri ?? '',
+  icon: '',
+  needs_user_attention: false,
+});
 
 export const WorkspaceApp = z
   .object({
@@ -18,13 +49,15 @@ export const WorkspaceApp = z
     group: z.string().optional(),
     hidden: z.boolean(),
     open_in: z.enum(['tab', 'window', 'slim-window']),
-    statuses: z.array(z.object({ id: z.string() })),
+    statuses: z.array(WorkspaceAppStatus).openapi({ description: 'the newest, newest first' }),
     tooltip: z.string().optional(),
   })
   .openapi('WorkspaceApp');
 export type WorkspaceAppBody = z.infer<typeof WorkspaceApp>;
 
-export function appView(app: AgentTree['apps'][number]): WorkspaceAppBody {
+type AppRow = Omit<AgentTree['apps'][number], 'statuses'> & { readonly statuses?: readonly AppStatusRow[] };
+
+export function appView(app: AppRow): WorkspaceAppBody {
   return {
     id: app.id,
     ...(app.url !== null && { url: app.url }),
@@ -42,7 +75,7 @@ export function appView(app: AgentTree['apps'][number]): WorkspaceAppBody {
     ...(app.displayGroup !== null && { group: app.displayGroup }),
     hidden: app.hidden,
     open_in: app.openIn,
-    statuses: [],
+    statuses: (app.statuses ?? []).map(appStatusView),
     ...(app.tooltip !== '' && { tooltip: app.tooltip }),
   };
 }

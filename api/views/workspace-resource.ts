@@ -56,6 +56,8 @@ export const WorkspaceAgent = z
         start_blocks_login: z.boolean(),
         timeout: z.number().int().openapi({ description: 'nanoseconds' }),
         display_name: z.string(),
+        exit_code: z.number().int().optional().openapi({ description: 'of its first run' }),
+        status: z.enum(['ok', 'exit_failure', 'timed_out', 'pipes_left_open']).optional(),
       }),
     ),
     startup_script_behavior: z.enum(['blocking', 'non-blocking']),
@@ -82,9 +84,20 @@ export type WorkspaceResourceBody = z.infer<typeof WorkspaceResource>;
 
 const nanoseconds = 1_000_000_000;
 
+export interface ResourceViewOptions {
+  readonly now: Date;
+  /** The caller may update the workspace or template; others get sensitive metadata as empty text and no environment. */
+  readonly showSensitive: boolean;
+}
+
 /** An agent as clients see it: status and health are derived now; its token is never part of it. Source: spec/06 §9. */
-export function agentView(agent: AgentTree, now: Date): WorkspaceAgentBody {
+export function agentView(agent: AgentTree, { now, showSensitive }: ResourceViewOptions): WorkspaceAgentBody {
   const status = agentStatus(agent, now);
+  // One that fell silent was not seen to leave: it left when it was last seen.
+  const disconnectedAt =
+    status === 'disconnected' && !isAfter(agent.disconnectedAt, agent.lastConnectedAt)
+      ? agent.lastConnectedAt
+      : agent.disconnectedAt;
   const time = <K extends string>(key: K, instant: Date | null) =>
     (instant === null ? {} : { [key]: instant.toISOString() }) as Partial<Record<K, string>>;
   return {
@@ -94,7 +107,7 @@ export function agentView(agent: AgentTree, now: Date): WorkspaceAgentBody {
     updated_at: agent.updatedAt.toISOString(),
     ...time('first_connected_at', agent.firstConnectedAt),
     ...time('last_connected_at', agent.lastConnectedAt),
-    ...time('disconnected_at', agent.disconnectedAt),
+    ...time('disconnected_at', disconnectedAt),
     ...time('started_at', agent.startedAt),
     ...time('ready_at', agent.readyAt),
     status,
@@ -103,7 +116,7 @@ export function agentView(agent: AgentTree, now: Date): WorkspaceAgentBody {
     resource_id: agent.resourceId,
     ...(agent.instanceId !== null && { instance_id: agent.instanceId }),
     architecture: agent.architecture,
-    environment_variables: agent.environmentVariables ?? {},
+    environment_variables: (showSensitive ? agent.environmentVariables : null) ?? {},
     operating_system: agent.operatingSystem,
     logs_length: agent.logsLength,
     logs_overflowed: agent.logsOverflowed,
@@ -135,16 +148,15 @@ export function agentView(agent: AgentTree, now: Date): WorkspaceAgentBody {
       start_blocks_login: script.startBlocksLogin,
       timeout: script.timeoutSeconds * nanoseconds,
       display_name: script.displayName,
+      ...(script.firstRun !== null && { exit_code: script.firstRun.exitCode, status: script.firstRun.status }),
     })),
     startup_script_behavior: startupScriptBehavior(agent.scripts),
   };
 }
 
-/** `showSensitive`: the caller may update the workspace or template; others get sensitive metadata as empty text. */
-export function resourceView(
-  resource: ResourceTree,
-  options: { now: Date; showSensitive: boolean },
-): WorkspaceResourceBody {
+const isAfter = (a: Date | null, b: Date | null): boolean => a !== null && b !== null && a > b;
+
+export function resourceView(resource: ResourceTree, options: ResourceViewOptions): WorkspaceResourceBody {
   return {
     id: resource.id,
     created_at: resource.createdAt.toISOString(),
@@ -154,7 +166,7 @@ export function resourceView(
     name: resource.name,
     hide: resource.hide,
     icon: resource.icon,
-    agents: resource.agents.map((agent) => agentView(agent, options.now)),
+    agents: resource.agents.map((agent) => agentView(agent, options)),
     metadata: resource.metadata.map(({ key, value, sensitive }) => ({
       key,
       value: sensitive && !options.showSensitive ? '' : (value ?? ''),

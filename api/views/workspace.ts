@@ -1,10 +1,12 @@
 import { z } from '@hono/zod-openapi';
 import type { Db } from '../../db/client.ts';
+import { type AppStatusRow, latestAppStatuses } from '../../db/queries/app-statuses.ts';
 import type { WorkspaceView } from '../../db/queries/workspace-views.ts';
 import { isWorkspaceAllowed } from '../../domain/authorization.ts';
 import { PREBUILDS_SYSTEM_USER_ID } from '../../domain/ids.ts';
 import type { Subject } from '../../domain/subject.ts';
 import { timestamp, toWireTime, toWireTimeOrNull } from '../schemas.ts';
+import { WorkspaceAppStatus, appStatusView } from './workspace-app.ts';
 import { type BuildParts, WorkspaceBuild, buildView, loadBuildParts } from './workspace-build.ts';
 
 export const Workspace = z
@@ -26,7 +28,7 @@ export const Workspace = z
     template_require_active_version: z.boolean(),
     template_use_classic_parameter_flow: z.boolean(),
     latest_build: WorkspaceBuild,
-    latest_app_status: z.object({ id: z.string() }).nullable(),
+    latest_app_status: WorkspaceAppStatus.nullable(),
     outdated: z.boolean(),
     name: z.string(),
     autostart_schedule: z.string().optional(),
@@ -56,14 +58,24 @@ export async function loadWorkspaceBodies(
   views: readonly WorkspaceView[],
   options: WorkspaceViewOptions,
 ): Promise<WorkspaceBody[]> {
-  const parts = await loadBuildParts(
-    db,
-    views.map((view) => view.latestBuild),
-  );
-  return views.map((view) => workspaceBody(view, parts, options));
+  const [parts, statuses] = await Promise.all([
+    loadBuildParts(
+      db,
+      views.map((view) => view.latestBuild),
+    ),
+    latestAppStatuses(
+      db,
+      views.map((view) => view.id),
+    ),
+  ]);
+  return views.map((view) => workspaceBody(view, { ...parts, status: statuses.get(view.id) }, options));
 }
 
-function workspaceBody(view: WorkspaceView, parts: BuildParts, options: WorkspaceViewOptions): WorkspaceBody {
+function workspaceBody(
+  view: WorkspaceView,
+  parts: BuildParts & { status: AppStatusRow | undefined },
+  options: WorkspaceViewOptions,
+): WorkspaceBody {
   const { subject, now } = options;
   const latestBuild = buildView(view.latestBuild, parts, {
     now,
@@ -92,7 +104,7 @@ function workspaceBody(view: WorkspaceView, parts: BuildParts, options: Workspac
     template_require_active_version: view.templateRequireActiveVersion,
     template_use_classic_parameter_flow: view.templateUseClassicParameterFlow,
     latest_build: latestBuild,
-    latest_app_status: null,
+    latest_app_status: parts.status === undefined ? null : appStatusView(parts.status),
     outdated: view.latestBuild.templateVersionId !== view.templateActiveVersionId,
     name: view.name,
     ...(view.autostartSchedule !== null && { autostart_schedule: view.autostartSchedule }),

@@ -1,4 +1,4 @@
-import { type SQL, and, asc, desc, eq, inArray, or, sql } from 'drizzle-orm';
+import { type SQL, and, asc, desc, eq, inArray, isNull, or, sql } from 'drizzle-orm';
 import { alias } from 'drizzle-orm/pg-core';
 import { type Db, preparedQuery } from '../client.ts';
 import { provisionerJobs } from '../schema/provisioner-jobs.ts';
@@ -25,9 +25,11 @@ const identityColumns = {
   ownerStatus: users.status,
   ownerIsSystem: users.isSystem,
   /** Why: its build is the newest, a stop or delete is under way, or a prebuild is being claimed (or refreshed). */
-  window: sql<'current' | 'shutdown' | 'claim'>`case when ${workspaceBuilds.isLatest} then 'current'
-    when ${latest.transition} = 'start' then 'claim' else 'shutdown' end`,
+  window: sql<AdmissionWindow>`case when ${workspaceBuilds.isLatest} then 'current'
+    when ${latest.refreshOnly} then 'refresh' when ${latest.transition} = 'start' then 'claim' else 'shutdown' end`,
 };
+
+export type AdmissionWindow = 'current' | 'shutdown' | 'claim' | 'refresh';
 
 /** The build after this one is a stop or delete that is not over yet: stop scripts run, and their logs still count. */
 const shutdownWindow = and(
@@ -79,7 +81,7 @@ export interface AgentIdentity {
   readonly templateId: string;
   readonly ownerStatus: 'active' | 'suspended' | 'dormant';
   readonly ownerIsSystem: boolean;
-  readonly window: 'current' | 'shutdown' | 'claim';
+  readonly window: AdmissionWindow;
 }
 
 /**
@@ -105,4 +107,30 @@ export async function listAgentsByTokens(db: Db, hashes: readonly Buffer[]): Pro
     .where(admitted(inArray(liveWorkspaceAgents.authTokenHash, [...hashes])))
     .orderBy(asc(workspaceBuilds.buildNumber));
   return new Map(rows.map((row) => [row.tokenHash.toString('hex'), row]));
+}
+
+/**
+ * Every top-level agent that a build of a workspace gave this machine, with what decides whether it may speak; the newest
+ * first. Sub-agents never stand for their machine.
+ */
+export async function listAgentsByInstanceId(db: Db, instanceId: string) {
+  const may = sql<boolean>`coalesce(${admitted(undefined)}, false)`;
+  return db
+    .select({
+      agentId: liveWorkspaceAgents.id,
+      agentName: liveWorkspaceAgents.name,
+      authTokenEnc: liveWorkspaceAgents.authTokenEnc,
+      authTokenEncKeyId: liveWorkspaceAgents.authTokenEncKeyId,
+      admitted: may,
+    })
+    .from(liveWorkspaceAgents)
+    .innerJoin(workspaceResources, eq(workspaceResources.id, liveWorkspaceAgents.resourceId))
+    .innerJoin(workspaceBuilds, eq(workspaceBuilds.jobId, workspaceResources.jobId))
+    .innerJoin(provisionerJobs, eq(provisionerJobs.id, workspaceBuilds.jobId))
+    .innerJoin(workspaces, and(eq(workspaces.id, workspaceBuilds.workspaceId), eq(workspaces.deleted, false)))
+    .innerJoin(users, and(eq(users.id, workspaces.ownerId), eq(users.deleted, false)))
+    .innerJoin(latest, and(eq(latest.workspaceId, workspaces.id), eq(latest.isLatest, true)))
+    .innerJoin(latestJob, eq(latestJob.id, latest.jobId))
+    .where(and(eq(liveWorkspaceAgents.authInstanceId, instanceId), isNull(liveWorkspaceAgents.parentId)))
+    .orderBy(desc(workspaceBuilds.createdAt), asc(liveWorkspaceAgents.id));
 }

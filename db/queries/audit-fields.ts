@@ -2,6 +2,7 @@ import { getTableColumns } from 'drizzle-orm';
 import type { PgTable } from 'drizzle-orm/pg-core';
 import type { AuditDiff } from '../schema/audit-logs.ts';
 import { templateVersions, templates } from '../schema/templates.ts';
+import { userSecrets } from '../schema/user-secrets.ts';
 import { apiKeys, gitsshkeys, groups, organizationMembers, organizations, users } from '../schema/users.ts';
 import { workspaceBuilds, workspaces } from '../schema/workspaces.ts';
 
@@ -73,6 +74,12 @@ export const auditedTables = {
     tracked: ['publicKey'],
     secret: ['privateKey'],
     ignored: ['userId', 'createdAt', 'updatedAt'],
+  },
+  user_secret: {
+    table: userSecrets,
+    tracked: ['name', 'description', 'envName', 'filePath', 'enabled'],
+    secret: ['value'],
+    ignored: ['id', 'userId', 'valueKeyId', 'valueBytes', 'createdAt', 'updatedAt'],
   },
   template: {
     table: templates,

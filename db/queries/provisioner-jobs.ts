@@ -1,7 +1,7 @@
 import { and, eq, inArray, isNotNull, isNull, lt, sql } from 'drizzle-orm';
 import type { JobTiming } from '../../domain/provisioned.ts';
 import type { Db } from '../client.ts';
-import { workspacesChannel } from '../notifications.ts';
+import { jobsChannel, workspacesChannel } from '../notifications.ts';
 import { type JobInput, provisionerJobTimings, provisionerJobs } from '../schema/provisioner-jobs.ts';
 
 const seconds = (ms: number) => sql.raw(`interval '${ms / 1000} seconds'`);
@@ -35,6 +35,14 @@ export async function markWorkflowStarted(db: Db, jobId: string): Promise<void> 
     .set({ workflowStartedAt: sql`coalesce(workflow_started_at, now())` })
     .where(eq(provisionerJobs.id, jobId));
 }
+
+/**
+ * For RETURNING: whoever follows the jobs of builds, or watches the workspace whose build this is, sees the status change,
+ * whoever made it. Inserts and ends have notifications of their own.
+ */
+const wakeWatchers = sql<string | null>`(
+  select pg_notify(${jobsChannel}, b.job_id::text)::text || pg_notify(${workspacesChannel}, b.workspace_id::text)::text
+  from workspace_builds b where b.job_id = provisioner_jobs.id)`;
 
 const takenColumns = {
   id: provisionerJobs.id,
@@ -96,9 +104,7 @@ export async function takeJob(db: Db, take: Take) {
       ...takenColumns,
       canceledAt: provisionerJobs.canceledAt,
       runsForMs: sql<number>`(extract(epoch from now() - started_at) * 1000)::float8`,
-      // Watchers of the workspace see the build begin.
-      watchers: sql<string | null>`(
-        select pg_notify(${workspacesChannel}, b.workspace_id::text)::text from workspace_builds b where b.job_id = provisioner_jobs.id)`,
+      watchers: wakeWatchers,
     });
   return row;
 }
@@ -259,7 +265,8 @@ export async function markCanceled(tx: Db, jobId: string, pending: boolean): Pro
       updatedAt: sql`now()`,
       ...(pending && { completedAt: sql`now()` }),
     })
-    .where(and(eq(provisionerJobs.id, jobId), isNull(provisionerJobs.completedAt)));
+    .where(and(eq(provisionerJobs.id, jobId), isNull(provisionerJobs.completedAt)))
+    .returning({ watchers: wakeWatchers });
 }
 
 /** Timings of a run; a repeated attempt overwrites. Unreal instants never arrive here (terraform/output.ts). */

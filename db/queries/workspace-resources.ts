@@ -1,40 +1,42 @@
 import { type SQL, and, asc, eq, inArray, sql } from 'drizzle-orm';
 import type { Db } from '../client.ts';
+import { type AppStatusRow, listAppStatuses } from './app-statuses.ts';
+import { earliestRun } from './script-timings.ts';
 import {
   workspaceAgentConnections,
   workspaceAgentLogSources,
   workspaceAgentScripts,
-  workspaceAgents,
+  liveWorkspaceAgents,
   workspaceApps,
   workspaceResourceMetadata,
   workspaceResources,
 } from '../schema/workspace-agents.ts';
 
 const agentColumns = {
-  id: workspaceAgents.id,
-  parentId: workspaceAgents.parentId,
-  createdAt: workspaceAgents.createdAt,
-  updatedAt: workspaceAgents.updatedAt,
-  resourceId: workspaceAgents.resourceId,
-  name: workspaceAgents.name,
-  instanceId: workspaceAgents.authInstanceId,
-  architecture: workspaceAgents.architecture,
-  operatingSystem: workspaceAgents.operatingSystem,
-  environmentVariables: workspaceAgents.environmentVariables,
-  directory: workspaceAgents.directory,
-  expandedDirectory: workspaceAgents.expandedDirectory,
-  version: workspaceAgents.version,
-  apiVersion: workspaceAgents.apiVersion,
-  connectionTimeoutSeconds: workspaceAgents.connectionTimeoutSeconds,
-  troubleshootingUrl: workspaceAgents.troubleshootingUrl,
-  lifecycleState: workspaceAgents.lifecycleState,
-  startedAt: workspaceAgents.startedAt,
-  readyAt: workspaceAgents.readyAt,
-  subsystems: workspaceAgents.subsystems,
-  displayApps: workspaceAgents.displayApps,
-  displayOrder: workspaceAgents.displayOrder,
-  logsLength: workspaceAgents.logsLength,
-  logsOverflowed: workspaceAgents.logsOverflowed,
+  id: liveWorkspaceAgents.id,
+  parentId: liveWorkspaceAgents.parentId,
+  createdAt: liveWorkspaceAgents.createdAt,
+  updatedAt: liveWorkspaceAgents.updatedAt,
+  resourceId: liveWorkspaceAgents.resourceId,
+  name: liveWorkspaceAgents.name,
+  instanceId: liveWorkspaceAgents.authInstanceId,
+  architecture: liveWorkspaceAgents.architecture,
+  operatingSystem: liveWorkspaceAgents.operatingSystem,
+  environmentVariables: liveWorkspaceAgents.environmentVariables,
+  directory: liveWorkspaceAgents.directory,
+  expandedDirectory: liveWorkspaceAgents.expandedDirectory,
+  version: liveWorkspaceAgents.version,
+  apiVersion: liveWorkspaceAgents.apiVersion,
+  connectionTimeoutSeconds: liveWorkspaceAgents.connectionTimeoutSeconds,
+  troubleshootingUrl: liveWorkspaceAgents.troubleshootingUrl,
+  lifecycleState: liveWorkspaceAgents.lifecycleState,
+  startedAt: liveWorkspaceAgents.startedAt,
+  readyAt: liveWorkspaceAgents.readyAt,
+  subsystems: liveWorkspaceAgents.subsystems,
+  displayApps: liveWorkspaceAgents.displayApps,
+  displayOrder: liveWorkspaceAgents.displayOrder,
+  logsLength: liveWorkspaceAgents.logsLength,
+  logsOverflowed: liveWorkspaceAgents.logsOverflowed,
   firstConnectedAt: workspaceAgentConnections.firstConnectedAt,
   lastConnectedAt: workspaceAgentConnections.lastConnectedAt,
   disconnectedAt: workspaceAgentConnections.disconnectedAt,
@@ -102,18 +104,26 @@ async function listResources(db: Db, where: SQL | undefined) {
 async function listAgents(db: Db, ofResources: SQL | undefined) {
   return db
     .select(agentColumns)
-    .from(workspaceAgents)
-    .innerJoin(workspaceResources, eq(workspaceResources.id, workspaceAgents.resourceId))
-    .leftJoin(workspaceAgentConnections, eq(workspaceAgentConnections.agentId, workspaceAgents.id))
-    .where(and(ofResources, eq(workspaceAgents.deleted, false)))
-    .orderBy(asc(workspaceAgents.displayOrder), asc(workspaceAgents.name));
+    .from(liveWorkspaceAgents)
+    .innerJoin(workspaceResources, eq(workspaceResources.id, liveWorkspaceAgents.resourceId))
+    .leftJoin(workspaceAgentConnections, eq(workspaceAgentConnections.agentId, liveWorkspaceAgents.id))
+    .where(ofResources)
+    .orderBy(asc(liveWorkspaceAgents.displayOrder), asc(liveWorkspaceAgents.name));
+}
+
+/** One live agent with everything below it. */
+export async function findAgentTree(db: Db, agentId: string): Promise<AgentTree | undefined> {
+  const [tree] = await withChildren(db, await listAgents(db, eq(liveWorkspaceAgents.id, agentId)));
+  return tree;
 }
 
 async function withChildren(db: Db, agents: Awaited<ReturnType<typeof listAgents>>) {
   if (agents.length === 0) return [];
   const ids = agents.map((agent) => agent.id);
-  const [apps, scripts, logSources] = await Promise.all([
+  const firstRun = earliestRun(db);
+  const [apps, statuses, scripts, logSources] = await Promise.all([
     listApps(db, ids),
+    listAppStatuses(db, ids),
     db
       .select({
         id: workspaceAgentScripts.id,
@@ -127,8 +137,10 @@ async function withChildren(db: Db, agents: Awaited<ReturnType<typeof listAgents
         runOnStop: workspaceAgentScripts.runOnStop,
         timeoutSeconds: workspaceAgentScripts.timeoutSeconds,
         displayName: workspaceAgentScripts.displayName,
+        firstRun: { exitCode: firstRun.exitCode, status: firstRun.status },
       })
       .from(workspaceAgentScripts)
+      .leftJoinLateral(firstRun, sql`true`)
       .where(inArray(workspaceAgentScripts.workspaceAgentId, ids))
       .orderBy(workspaceAgentScripts.displayName, workspaceAgentScripts.id),
     db
@@ -144,7 +156,7 @@ async function withChildren(db: Db, agents: Awaited<ReturnType<typeof listAgents
       .orderBy(workspaceAgentLogSources.displayName, workspaceAgentLogSources.id),
   ]);
   const children = {
-    apps: groupBy(apps, 'agentId'),
+    apps: groupBy(withStatuses(apps, statuses), 'agentId'),
     scripts: groupBy(scripts, 'agentId'),
     logSources: groupBy(logSources, 'agentId'),
   };
@@ -154,6 +166,11 @@ async function withChildren(db: Db, agents: Awaited<ReturnType<typeof listAgents
     scripts: children.scripts.get(agent.id) ?? [],
     logSources: children.logSources.get(agent.id) ?? [],
   }));
+}
+
+function withStatuses<T extends { id: string }>(apps: readonly T[], statuses: readonly AppStatusRow[]) {
+  const byApp = groupBy(statuses, 'appId');
+  return apps.map((app) => ({ ...app, statuses: byApp.get(app.id) ?? [] }));
 }
 
 async function listApps(db: Db, agentIds: readonly string[]) {

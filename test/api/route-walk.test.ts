@@ -42,6 +42,9 @@ function concrete(path: string): string {
   return path.replaceAll(/\{(\w+)\}/g, (_all, name: string) => values[name] ?? '5f1d7a52-8c55-4e8b-9f0a-3f7f3f3f3f3f');
 }
 
+/** An error of ours; 501 says on purpose that something is not part of the product. */
+const isFailure = (status: number) => status >= 500 && status !== 501;
+
 describe('every route', () => {
   test('declares who may call it, in the document and for every path the router knows', () => {
     expect(operations.length).toBeGreaterThan(50);
@@ -83,7 +86,7 @@ describe('every route', () => {
         ...(method !== 'GET' && { body: {} }),
       });
       if (answer.status >= 400) {
-        expect({ method, path, status: answer.status < 500 }).toEqual({ method, path, status: true });
+        expect({ method, path, failed: isFailure(answer.status) }).toEqual({ method, path, failed: false });
         continue;
       }
       // A list may be empty, or hold the caller himself, but nothing that names somebody or something else.
@@ -105,7 +108,7 @@ describe('every route', () => {
           token: api.ownerToken,
           ...(body !== undefined && { body, headers: { 'Content-Type': 'application/json' } }),
         });
-        const fine = answer.status < 500 || (path === '/readyz' && answer.status === 503);
+        const fine = !isFailure(answer.status) || (path === '/readyz' && answer.status === 503);
         if (!fine) failures.push({ method, path, body, status: answer.status });
       }
     }

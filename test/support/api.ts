@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import type { WorkflowStart } from '../../commands/temporal.ts';
 import type { TemporalStarter } from '../../commands/temporal.ts';
 import { createPasswordHasher } from '../../commands/password-hash.ts';
@@ -14,6 +15,7 @@ import { insertMember } from '../../db/queries/members.ts';
 import { getDefaultOrganization } from '../../db/queries/organizations.ts';
 import { newApiKey } from '../../db/queries/session-tokens.ts';
 import { insertUser } from '../../db/queries/users.ts';
+import { createAgentIngest } from '../../ingest/agent-ingest.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { createMetrics } from '../../telemetry/metrics.ts';
 import { type TestDatabase, createTestDatabase } from './services.ts';
@@ -124,21 +126,27 @@ export async function createTestApi(
   const { db, sql, close } = connect(database.url, { max: 10, applicationName: 'berth-test', onStatement });
   const listener = await createListener(sql);
   const shutdown = new AbortController();
+  setMaxListeners(0, shutdown.signal);
   const temporal = options.temporal ?? createRecordingTemporal();
   const logs: string[] = [];
   const clock = { now: new Date() };
+  const logger = createLogger({ level: 'info', component: 'api' }, { write: (line: string) => void logs.push(line) });
+  const metrics = createMetrics({ version: 'test', defaultMetrics: false });
+  const now = () => clock.now;
+  const agents = createAgentIngest({ db, listener, logger, metrics, now });
   const deps: AppDeps = {
     db,
     sql,
     config: loadConfig({ CODER_API_RATE_LIMIT: '-1', CODER_PG_CONNECTION_URL: database.url, ...options.env }),
-    logger: createLogger({ level: 'info', component: 'api' }, { write: (line: string) => void logs.push(line) }),
-    metrics: createMetrics({ version: 'test', defaultMetrics: false }),
+    logger,
+    metrics,
     temporal,
     passwords: createPasswordHasher(),
     cipher: createColumnCipher([Buffer.alloc(32, 1).toString('base64')]),
     listener,
+    agents,
     shutdown: shutdown.signal,
-    now: () => clock.now,
+    now,
   };
   const app = createApp(deps);
   const organizationId = (await getDefaultOrganization(db)).id;
@@ -221,6 +229,7 @@ export async function createTestApi(
     },
     async close() {
       shutdown.abort();
+      await agents.close();
       // A test may have ended the pool to see what happens.
       await listener.close().catch(() => undefined);
       await close();

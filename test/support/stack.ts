@@ -79,6 +79,7 @@ export async function startTestStack(
     hostId: 'test-host',
     workerId: randomUUID(),
     forceCancelMs: 20_000,
+    drainTimeoutMs: 60_000,
     buildTimeoutMs: 24 * 3_600_000,
     externalAuthIds: [],
     maxTokenLifetimeMs: 24 * 3_600_000,

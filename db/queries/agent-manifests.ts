@@ -1,0 +1,168 @@
+import { and, asc, desc, eq, lte, sql } from 'drizzle-orm';
+import { alias } from 'drizzle-orm/pg-core';
+import type { Db } from '../client.ts';
+import { users } from '../schema/users.ts';
+import {
+  liveWorkspaceAgents,
+  workspaceAgentDevcontainers,
+  workspaceAgentMemoryResourceMonitors,
+  workspaceAgentMetadata,
+  workspaceAgentScripts,
+  workspaceAgentVolumeResourceMonitors,
+  workspaceApps,
+  workspaceResources,
+} from '../schema/workspace-agents.ts';
+import { workspaceBuilds, workspaces } from '../schema/workspaces.ts';
+
+/** Everything that an agent needs to run, except secrets: one statement per kind, side by side. Source: spec/05 §3. */
+export async function findManifest(db: Db, agentId: string) {
+  // A refresh takes over the agents as they run: for them nothing has begun anew.
+  const earlier = alias(workspaceBuilds, 'earlier');
+  const made = db
+    .select({ id: earlier.id, buildNumber: earlier.buildNumber })
+    .from(earlier)
+    .where(
+      and(
+        eq(earlier.workspaceId, workspaceBuilds.workspaceId),
+        lte(earlier.buildNumber, workspaceBuilds.buildNumber),
+        eq(earlier.refreshOnly, false),
+      ),
+    )
+    .orderBy(desc(earlier.buildNumber))
+    .limit(1)
+    .as('made');
+  const [heads, apps, scripts, metadata, devcontainers, memory, volumes] = await Promise.all([
+    db
+      .select({
+        agentId: liveWorkspaceAgents.id,
+        agentName: liveWorkspaceAgents.name,
+        parentId: liveWorkspaceAgents.parentId,
+        environmentVariables: liveWorkspaceAgents.environmentVariables,
+        directory: liveWorkspaceAgents.directory,
+        motdFile: liveWorkspaceAgents.motdFile,
+        apiKeyScope: liveWorkspaceAgents.apiKeyScope,
+        buildId: made.id,
+        buildNumber: made.buildNumber,
+        workspaceId: workspaces.id,
+        workspaceName: workspaces.name,
+        ownerId: users.id,
+        ownerName: users.username,
+        ownerStatus: users.status,
+        ownerIsSystem: users.isSystem,
+      })
+      .from(liveWorkspaceAgents)
+      .innerJoin(workspaceResources, eq(workspaceResources.id, liveWorkspaceAgents.resourceId))
+      .innerJoin(workspaceBuilds, eq(workspaceBuilds.jobId, workspaceResources.jobId))
+      .innerJoinLateral(made, sql`true`)
+      .innerJoin(workspaces, eq(workspaces.id, workspaceBuilds.workspaceId))
+      .innerJoin(users, eq(users.id, workspaces.ownerId))
+      .where(eq(liveWorkspaceAgents.id, agentId)),
+    db
+      .select({
+        id: workspaceApps.id,
+        slug: workspaceApps.slug,
+        displayName: workspaceApps.displayName,
+        url: workspaceApps.url,
+        external: workspaceApps.external,
+        command: workspaceApps.command,
+        icon: workspaceApps.icon,
+        subdomain: workspaceApps.subdomain,
+        sharingLevel: workspaceApps.sharingLevel,
+        healthcheckUrl: workspaceApps.healthcheckUrl,
+        healthcheckInterval: workspaceApps.healthcheckInterval,
+        healthcheckThreshold: workspaceApps.healthcheckThreshold,
+        health: workspaceApps.health,
+        displayGroup: workspaceApps.displayGroup,
+        hidden: workspaceApps.hidden,
+        openIn: workspaceApps.openIn,
+        tooltip: workspaceApps.tooltip,
+      })
+      .from(workspaceApps)
+      .where(eq(workspaceApps.agentId, agentId))
+      .orderBy(asc(workspaceApps.displayOrder), asc(workspaceApps.slug)),
+    db
+      .select({
+        id: workspaceAgentScripts.id,
+        logSourceId: workspaceAgentScripts.logSourceId,
+        logPath: workspaceAgentScripts.logPath,
+        script: workspaceAgentScripts.script,
+        cron: workspaceAgentScripts.cron,
+        runOnStart: workspaceAgentScripts.runOnStart,
+        runOnStop: workspaceAgentScripts.runOnStop,
+        startBlocksLogin: workspaceAgentScripts.startBlocksLogin,
+        timeoutSeconds: workspaceAgentScripts.timeoutSeconds,
+        displayName: workspaceAgentScripts.displayName,
+      })
+      .from(workspaceAgentScripts)
+      .where(eq(workspaceAgentScripts.workspaceAgentId, agentId))
+      .orderBy(asc(workspaceAgentScripts.displayName), asc(workspaceAgentScripts.id)),
+    db
+      .select({
+        key: workspaceAgentMetadata.key,
+        displayName: workspaceAgentMetadata.displayName,
+        script: workspaceAgentMetadata.script,
+        intervalSeconds: workspaceAgentMetadata.intervalSeconds,
+        timeoutSeconds: workspaceAgentMetadata.timeoutSeconds,
+      })
+      .from(workspaceAgentMetadata)
+      .where(eq(workspaceAgentMetadata.workspaceAgentId, agentId))
+      .orderBy(asc(workspaceAgentMetadata.displayOrder), asc(workspaceAgentMetadata.key)),
+    db
+      .select({
+        id: workspaceAgentDevcontainers.id,
+        name: workspaceAgentDevcontainers.name,
+        workspaceFolder: workspaceAgentDevcontainers.workspaceFolder,
+        configPath: workspaceAgentDevcontainers.configPath,
+        subagentId: workspaceAgentDevcontainers.subagentId,
+      })
+      .from(workspaceAgentDevcontainers)
+      .where(eq(workspaceAgentDevcontainers.workspaceAgentId, agentId))
+      .orderBy(asc(workspaceAgentDevcontainers.name)),
+    db
+      .select({ enabled: workspaceAgentMemoryResourceMonitors.enabled })
+      .from(workspaceAgentMemoryResourceMonitors)
+      .where(eq(workspaceAgentMemoryResourceMonitors.agentId, agentId)),
+    db
+      .select({
+        path: workspaceAgentVolumeResourceMonitors.path,
+        enabled: workspaceAgentVolumeResourceMonitors.enabled,
+      })
+      .from(workspaceAgentVolumeResourceMonitors)
+      .where(eq(workspaceAgentVolumeResourceMonitors.agentId, agentId))
+      .orderBy(asc(workspaceAgentVolumeResourceMonitors.path)),
+  ]);
+  const [head] = heads;
+  return head === undefined
+    ? undefined
+    : { ...head, apps, scripts, metadata, devcontainers, memory: memory[0], volumes };
+}
+export type ManifestRows = NonNullable<Awaited<ReturnType<typeof findManifest>>>;
+
+/** What decides whether an agent has to begin anew for a new owner. Source: spec/03 §15.1. */
+export async function findClaimFacts(db: Db, workspaceId: string) {
+  const [row] = await db
+    .select({
+      ownerId: workspaces.ownerId,
+      ownerIsSystem: users.isSystem,
+      deleted: workspaces.deleted,
+      firstInitiatorIsSystem: sql<boolean>`(select u.is_system from workspace_builds f join users u on u.id = f.initiator_id
+        where f.workspace_id = ${workspaces.id} order by f.build_number limit 1)`,
+      latestTransition: workspaceBuilds.transition,
+      latestStage: workspaceBuilds.prebuildStage,
+      latestStatus: sql<string>`(select j.job_status from provisioner_jobs j where j.id = ${workspaceBuilds.jobId})`,
+    })
+    .from(workspaces)
+    .innerJoin(users, eq(users.id, workspaces.ownerId))
+    .innerJoin(workspaceBuilds, and(eq(workspaceBuilds.workspaceId, workspaces.id), eq(workspaceBuilds.isLatest, true)))
+    .where(eq(workspaces.id, workspaceId));
+  return row;
+}
+
+/** When the agent with this token that counts now has begun; undefined = there is none. */
+export async function findAgentStart(db: Db, agentId: string): Promise<{ startedAt: Date | null } | undefined> {
+  const [row] = await db
+    .select({ startedAt: liveWorkspaceAgents.startedAt })
+    .from(liveWorkspaceAgents)
+    .where(eq(liveWorkspaceAgents.id, agentId));
+  return row;
+}

@@ -1,0 +1,63 @@
+import { createHash } from 'node:crypto';
+import { and, eq } from 'drizzle-orm';
+import type { NotificationTemplate } from '../../domain/notifications.ts';
+import type { Db } from '../client.ts';
+import { type NotificationPayload, notificationMessages } from '../schema/notifications.ts';
+import { users } from '../schema/users.ts';
+
+type Method = (typeof notificationMessages.$inferSelect)['method'];
+
+export interface NewNotification {
+  readonly template: NotificationTemplate;
+  readonly userId: string;
+  /** Names the fact, not its wording: the same fact is told once. */
+  readonly eventKey: string;
+  readonly labels: NotificationPayload['labels'];
+  readonly data: NotificationPayload['data'];
+  /** Ids of what it is about. */
+  readonly targets: readonly string[];
+  /** The actor that saw the fact. */
+  readonly createdBy: string;
+  readonly now: Date;
+}
+
+/** SHA-256 of template, user, method and fact; unique in the table. */
+export const notificationDedupeHash = (message: {
+  templateId: string;
+  userId: string;
+  method: Method;
+  eventKey: string;
+}): Buffer =>
+  createHash('sha256')
+    .update([message.templateId, message.userId, message.method, message.eventKey].join('|'))
+    .digest();
+
+/**
+ * Writes the message in the transaction of the fact that it tells; delivery comes after. Nothing is written for system users,
+ * for people who are not active, or for a fact that was told already. Answers the new message's id. Source: spec/07 §12.
+ */
+export async function enqueueNotification(tx: Db, notification: NewNotification): Promise<string | undefined> {
+  const { template, userId, eventKey, labels, data, now } = notification;
+  const method = 'inbox';
+  const [recipient] = await tx
+    .select({ id: users.id })
+    .from(users)
+    .where(and(eq(users.id, userId), eq(users.status, 'active'), eq(users.isSystem, false), eq(users.deleted, false)));
+  if (recipient === undefined) return undefined;
+  const [message] = await tx
+    .insert(notificationMessages)
+    .values({
+      notificationTemplateId: template.id,
+      userId,
+      method,
+      createdBy: notification.createdBy,
+      payload: { notification_name: template.name, labels, data },
+      targets: [...notification.targets],
+      createdAt: now,
+      updatedAt: now,
+      dedupeHash: notificationDedupeHash({ templateId: template.id, userId, method, eventKey }),
+    })
+    .onConflictDoNothing({ target: notificationMessages.dedupeHash })
+    .returning({ id: notificationMessages.id });
+  return message?.id;
+}
