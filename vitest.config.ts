@@ -15,6 +15,7 @@ export default defineConfig({
     maxWorkers: 2,
     projects: [
       project('domain', ['test/domain/**/*.test.ts'], { globalSetup: [] }),
+      project('agent', ['test/agent/**/*.test.ts'], { globalSetup: [] }),
       project('db', ['test/db/**/*.test.ts']),
       project('api', ['test/api/**/*.test.ts']),
       project('toolchain', ['test/toolchain/**/*.test.ts']),

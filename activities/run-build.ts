@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import { type Db, pipelined } from '../db/client.ts';
+import { adoptAgents, planAdoption } from '../db/queries/adopted-agents.ts';
 import { insertModules, insertProvisionedResources } from '../db/queries/provisioned-resources.ts';
 import { pruneStateVersions } from '../db/queries/state-versions.ts';
 import { encodeState, getStartingStateOf, setBuildState } from '../db/queries/workspace-build-states.ts';
@@ -91,6 +92,9 @@ async function complete(
   const { deps, job } = run;
   const now = new Date();
   const target = { jobId: job.id, transition: build.transition, now };
+  const { provisioned: made, adopted } = build.refreshOnly
+    ? await planAdoption(deps.db, workspace.id, provisioned)
+    : { provisioned, adopted: [] };
   const state =
     applied === undefined
       ? undefined
@@ -100,7 +104,8 @@ async function complete(
     await pipelined([
       state !== undefined && setBuildState(tx, { buildId: build.id, jobId: job.id, attempt: job.attempt, state }),
       pruneStateVersions(tx, workspace.id),
-      insertProvisionedResources(tx, deps.cipher, target, provisioned),
+      insertProvisionedResources(tx, deps.cipher, target, made),
+      adoptAgents(tx, adopted),
       insertModules(tx, target, modules),
       finish(),
       (build.transition === 'delete' ? markWorkspaceDeleted : markWorkspaceBuilt)(tx, workspace.id),

@@ -138,7 +138,7 @@ const notOurs = (base: string): CliError =>
     next: 'check the address: berth login <url>, or BERTH_URL',
   });
 
-function unreachable(base: string, err: unknown): CliError {
+export function unreachable(base: string, err: unknown): CliError {
   const cause = err instanceof Error ? err.cause : undefined;
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
   const timedOut = err instanceof Error && err.name === 'TimeoutError';
@@ -155,8 +155,8 @@ function unreachable(base: string, err: unknown): CliError {
   });
 }
 
-/** What a status means for the person at the terminal. */
-function refusal(base: string, response: Response, text: string): CliError {
+/** What a status means for the person at the terminal; also for whoever opens a stream. */
+export function refusal(base: string, response: Response, text: string): CliError {
   const parsed = parse(response, text);
   const body = (parsed.ok && typeof parsed.value === 'object' && parsed.value !== null ? parsed.value : {}) as {
     message?: string;

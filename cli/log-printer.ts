@@ -36,13 +36,14 @@ export function createLogPrinter(line: (text: string) => void, colors: Colors): 
         current = { stage: log.stage, since: at };
         line(colors.bold(`==> ${log.stage}`));
       }
-      if (log.output !== '') line(`    ${paint(log, colors)}`);
+      if (log.output !== '') line(`    ${paint(log.log_level, log.output, colors)}`);
     },
     close: (endedAt) => endStage(endedAt === undefined ? last : Date.parse(endedAt)),
   };
 }
 
-function paint({ log_level: level, output }: JobLog, colors: Colors): string {
+/** A line in the colour of its level. */
+export function paint(level: JobLog['log_level'], output: string, colors: Colors): string {
   switch (level) {
     case 'error':
       return colors.red(output);

@@ -8,6 +8,7 @@ import { registerCancel } from './commands/cancel.ts';
 import { registerCompletion } from './commands/completion.ts';
 import { registerCreate } from './commands/create.ts';
 import { registerDelete } from './commands/delete.ts';
+import { registerExternalAgent } from './commands/external-agent.ts';
 import { registerFavorite } from './commands/favorite.ts';
 import { registerList } from './commands/list.ts';
 import { registerLogin } from './commands/login.ts';
@@ -15,12 +16,14 @@ import { registerLogs } from './commands/logs.ts';
 import { registerOpen } from './commands/open.ts';
 import { registerRefresh } from './commands/refresh.ts';
 import { registerRetry } from './commands/retry.ts';
+import { registerSecrets } from './commands/secrets.ts';
 import { registerShow } from './commands/show.ts';
 import { registerStart } from './commands/start.ts';
 import { registerState } from './commands/state.ts';
 import { registerStop } from './commands/stop.ts';
 import { registerTemplates } from './commands/templates.ts';
 import { registerTokens } from './commands/tokens.ts';
+import { registerWatch } from './commands/watch.ts';
 
 /** Adds a command; the context is made when the command runs, because global options may stand behind it. */
 export type Register = (program: Command, context: () => CliContext) => void;
@@ -35,6 +38,7 @@ const commands: readonly Register[] = [
   registerList,
   registerShow,
   registerLogs,
+  registerWatch,
   registerCancel,
   registerRetry,
   registerRefresh,
@@ -42,6 +46,8 @@ const commands: readonly Register[] = [
   registerState,
   registerFavorite,
   registerOpen,
+  registerSecrets,
+  registerExternalAgent,
   registerTokens,
   registerCompletion,
 ];

@@ -1,5 +1,8 @@
 import type { z } from 'zod';
 import type { JobLog as JobLogSchema } from '../api/job-logs.ts';
+import type { ExternalAgentCredentialsBody } from '../api/routes/external-agents.ts';
+import type { UserSecretBody } from '../api/routes/user-secrets.ts';
+import type { WorkspaceBuildUpdateBody } from '../api/routes/watch-builds.ts';
 import type { ProvisionerJobBody } from '../api/views/provisioner-job.ts';
 import type { StateVersionBody } from '../api/views/state-version.ts';
 import type { TemplateBody } from '../api/views/template.ts';
@@ -22,6 +25,34 @@ export type Template = TemplateBody;
 export type TemplateVersion = TemplateVersionBody;
 export type JobLog = z.infer<typeof JobLogSchema>;
 export type User = z.infer<typeof UserSchema>;
+export type UserSecret = UserSecretBody;
+export type ExternalAgentCredentials = ExternalAgentCredentialsBody;
+export type BuildUpdate = WorkspaceBuildUpdateBody;
+
+/** A line of an agent's log (spec/05 §8). */
+export interface AgentLog {
+  readonly id: number;
+  readonly created_at: string;
+  readonly output: string;
+  readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error';
+  readonly source_id: string;
+}
+/** What an agent measures about itself (spec/05 §9); `age`, `interval` and `timeout` in seconds. */
+export interface AgentMetadata {
+  readonly result: {
+    readonly collected_at: string;
+    readonly age: number;
+    readonly value: string;
+    readonly error: string;
+  };
+  readonly description: {
+    readonly display_name: string;
+    readonly key: string;
+    readonly script: string;
+    readonly interval: number;
+    readonly timeout: number;
+  };
+}
 
 export interface ParameterValue {
   readonly name: string;

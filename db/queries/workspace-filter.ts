@@ -55,7 +55,7 @@ const agentStatusSql = sql`case
 
 const hasAgent = (statuses: readonly string[], which: SQL = sql`true`): SQL => sql`exists (
   select 1 from workspace_resources r
-  join workspace_agents a on a.resource_id = r.id and not a.deleted
+  join live_workspace_agents a on a.resource_id = r.id
   left join workspace_agent_connections c on c.agent_id = a.id
   where r.job_id = ${workspaceBuilds.jobId} and ${which} and ${agentStatusSql} in ${[...statuses]})`;
 

@@ -119,6 +119,11 @@ test('a refresh reads the world into the state and leaves agent, session, deadli
   expect(await sessions()).toEqual(session);
   const names = ({ resources }: JsonValue) => resources.map(({ name }: JsonValue) => name);
   expect(names(over)).toEqual(names(started));
+  // The row of an agent goes on as well: it knows nothing of the refresh.
+  const agents = ({ resources }: JsonValue) =>
+    resources.flatMap((resource: JsonValue) => resource.agents ?? []).map(({ id }: JsonValue) => id);
+  expect(agents(over)).toHaveLength(1);
+  expect(agents(over)).toEqual(agents(started));
 });
 
 test('a refresh of several agents is refused: they would lose their tokens', async () => {
