@@ -1,6 +1,7 @@
 import { availableParallelism, homedir, hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
+import { agentPlaceLabels } from './domain/agent-metrics.ts';
 import { type LeaseTimes, defaultLease, leaseFaults } from './domain/lease.ts';
 
 /**
@@ -83,6 +84,12 @@ const environment = z.object({
     .regex(/^.+:\d+$/, 'must be host:port')
     .default('127.0.0.1:2112'),
   BERTH_METRICS_ADDRESS: z.string().optional(),
+  /** Metrics that agents report, with the names of users and workspaces as labels (spec/08 §1, families marked U). */
+  CODER_PROMETHEUS_COLLECT_AGENT_STATS: flag(false),
+  /** The labels they keep; agents whose labels are equal are summed. */
+  CODER_PROMETHEUS_AGGREGATE_AGENT_STATS_BY: list
+    .transform((names) => (names.length === 0 ? [...agentPlaceLabels] : names))
+    .pipe(z.array(z.enum(agentPlaceLabels))),
   BERTH_WORKFLOW_BUNDLE: z.string().optional(),
   CODER_PROVISIONER_DAEMONS: integer(availableParallelism(), 1),
   CODER_PROVISIONERD_TAGS: z.string().default(''),
@@ -92,6 +99,8 @@ const environment = z.object({
     (ms) => ms > 0 && ms <= 7 * 24 * 3_600_000,
     'must be between 1ms and 168h',
   ),
+  /** Logs of agents outside their workspace's latest build that were not seen for so long are deleted; 0 = never (spec/05 §8). */
+  CODER_AGENT_LOG_RETENTION: duration('168h'),
   /** How long a stop or delete waits for the stop scripts of connected agents; 0 = not at all (spec/05 §6). */
   CODER_AGENT_DRAIN_TIMEOUT: duration('60s').refine((ms) => ms <= 600_000, 'must be at most 10m'),
   /** The lease of a job (domain/lease.ts); the same on all provisioners of a deployment. */

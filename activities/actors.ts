@@ -14,6 +14,8 @@ export const activityActors: Readonly<Record<keyof Activities, readonly ActorNam
   runTerraform: ['build-runner', 'template-importer'],
   finishJob: ['job-janitor'],
   sweepPendingJobs: ['job-janitor'],
+  // Logs and statistics have no resource type of their own: its statements (db/queries/upkeep.ts) are all that it may do there.
+  runUpkeep: ['purger'],
 };
 
 /** Acts for one build: bound to its workspace, job and owner, and checked before Terraform or a row is touched. */

@@ -67,7 +67,7 @@ export async function prepareBuildEnvironment(
       prebuildStage: build.prebuildStage,
       runningAgentToken,
       refreshOnly: build.refreshOnly,
-      agentScripts: {},
+      agentScripts: deps.agentScripts,
       task: null,
       logLevel: job.input.log_level ?? null,
     }),

@@ -18,6 +18,14 @@ export interface ControlDeps {
   readonly pendingJobTimeoutMs: number;
 }
 
+/** What the hourly upkeep needs. */
+export interface UpkeepDeps {
+  readonly db: Db;
+  readonly metrics: Pick<Metrics, 'purged' | 'purgeEnded'>;
+  /** Logs of agents outside the latest build that were not seen for so long go; 0 = never (spec/05 §8). */
+  readonly agentLogRetentionMs: number;
+}
+
 /** What one Terraform and everything that it starts may use. */
 export interface RunLimits {
   /** Free bytes on the work root's disk below which no job begins and a running one is asked to stop; 0 = no limit. */
@@ -48,6 +56,8 @@ export interface ProvisionerDeps {
     readonly workerEnvironment: NodeJS.ProcessEnv;
   };
   readonly accessUrl: string;
+  /** What machines run to start their agents: `linux_amd64` → text (agent/init-script.ts). */
+  readonly agentScripts: Readonly<Record<string, string>>;
   readonly workRoot: string;
   readonly hostId: string;
   readonly workerId: string;

@@ -1,12 +1,17 @@
-import type { ControlDeps, ProvisionerDeps } from './deps.ts';
+import type { ControlDeps, ProvisionerDeps, UpkeepDeps } from './deps.ts';
 import { translateErrors } from './failures.ts';
 import { createFinishJob } from './finish-job.ts';
+import { createRunUpkeep } from './run-upkeep.ts';
 import { createTerraformActivities } from './run-terraform.ts';
 import { createSweepPendingJobs } from './sweep-pending-jobs.ts';
 
 /** Activities of the control worker: short database work and calls to Temporal. */
-export const createControlActivities = (deps: ControlDeps) =>
-  translateErrors({ finishJob: createFinishJob(deps), sweepPendingJobs: createSweepPendingJobs(deps) });
+export const createControlActivities = (deps: ControlDeps & UpkeepDeps) =>
+  translateErrors({
+    finishJob: createFinishJob(deps),
+    sweepPendingJobs: createSweepPendingJobs(deps),
+    runUpkeep: createRunUpkeep(deps),
+  });
 
 /** Activities of a provisioner worker: Terraform. */
 export const createProvisionerActivities = (deps: ProvisionerDeps) => translateErrors(createTerraformActivities(deps));

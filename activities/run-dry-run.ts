@@ -40,7 +40,7 @@ export async function runDryRun(run: JobRun): Promise<void> {
       workspaceId: randomUUID(),
       parameters: job.input.rich_parameter_values ?? [],
       variables,
-      agentScripts: {},
+      agentScripts: deps.agentScripts,
     }),
   };
   log.stage('Detecting persistent resources');

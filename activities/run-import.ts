@@ -63,7 +63,7 @@ export async function runImport(run: JobRun): Promise<void> {
   const values = variables.map(({ name, value, defaultValue }) => ({ name, value, required: defaultValue === null }));
   const environment = (transition: 'start' | 'stop') => ({
     ...base,
-    ...importEnvironment({ accessUrl: deps.accessUrl, transition, variables: values, agentScripts: {} }),
+    ...importEnvironment({ accessUrl: deps.accessUrl, transition, variables: values, agentScripts: deps.agentScripts }),
   });
   log.stage('Initializing Terraform Directory');
   await initialise(run, directory, environment('start'));

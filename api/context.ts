@@ -13,6 +13,7 @@ import type { Session } from '../commands/authenticate.ts';
 import type { AgentIdentity } from '../db/queries/agent-tokens.ts';
 import type { Subject } from '../domain/subject.ts';
 import type { AgentIngest } from '../ingest/agent-ingest.ts';
+import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 
@@ -32,6 +33,8 @@ export interface AppDeps {
   readonly listener: Listener;
   /** What agents of this process say, and their sockets. */
   readonly agents: AgentIngest;
+  /** What agents report of themselves for the metrics page. */
+  readonly agentMetrics: AgentMetrics;
   /** Aborts when the process is told to stop: streams end with 1001, readyz turns red. */
   readonly shutdown: AbortSignal;
   now(): Date;

@@ -10,7 +10,9 @@ import { connect } from '../db/client.ts';
 import { migrate } from '../db/migrate.ts';
 import { createColumnCipher, loadEncryptionKeys } from '../db/encryption.ts';
 import { createListener } from '../db/notifications.ts';
+import { countAgentsByStatus, readAgentNames } from '../db/queries/agent-gauges.ts';
 import { createAgentIngest } from '../ingest/agent-ingest.ts';
+import { createAgentMetrics } from '../telemetry/agent-metrics.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { serveMetrics } from '../telemetry/metrics-listener.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
@@ -45,6 +47,15 @@ async function start(): Promise<() => Promise<void>> {
   );
   const now = () => new Date();
   const agents = createAgentIngest({ db, listener, logger, metrics, now });
+  const agentMetrics = createAgentMetrics({
+    metrics,
+    logger,
+    collect: config.CODER_PROMETHEUS_COLLECT_AGENT_STATS,
+    aggregateBy: config.CODER_PROMETHEUS_AGGREGATE_AGENT_STATS_BY,
+    readPlaces: (agentIds) => readAgentNames(db, agentIds),
+    readStatuses: () => countAgentsByStatus(db),
+    now,
+  });
   const app = createApp({
     db,
     sql,
@@ -57,6 +68,7 @@ async function start(): Promise<() => Promise<void>> {
     cipher: createColumnCipher(keys),
     listener,
     agents,
+    agentMetrics,
     shutdown: stopping.signal,
     now,
   });

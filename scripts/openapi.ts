@@ -8,6 +8,7 @@ import { loadConfig } from '../config.ts';
 import { connect } from '../db/client.ts';
 import { createColumnCipher } from '../db/encryption.ts';
 import { createAgentIngest } from '../ingest/agent-ingest.ts';
+import { createAgentMetrics } from '../telemetry/agent-metrics.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
 
@@ -22,6 +23,15 @@ const metrics = createMetrics({ version, defaultMetrics: false });
 const listener = { wakeUps: async function* () {}, subscribe: () => () => undefined, close: async () => undefined };
 const now = () => new Date(0);
 const agents = createAgentIngest({ db, listener, logger, metrics, now });
+const agentMetrics = createAgentMetrics({
+  metrics,
+  logger,
+  collect: false,
+  aggregateBy: [],
+  readPlaces: async () => new Map(),
+  readStatuses: async () => [],
+  now,
+});
 const app = createApp({
   db,
   sql,
@@ -33,6 +43,7 @@ const app = createApp({
   cipher: createColumnCipher([Buffer.alloc(32).toString('base64')]),
   listener,
   agents,
+  agentMetrics,
   shutdown: new AbortController().signal,
   now,
 });

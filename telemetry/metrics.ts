@@ -47,6 +47,19 @@ export function createMetrics(options: { version: string; defaultMetrics?: boole
     registers,
   });
   const agents = agentMetrics(registers);
+  const purges = purgeMetrics(registers);
+  const snapshotErrors = new Counter({
+    name: 'coderd_metrics_snapshot_errors_total',
+    help: 'Reads of the database for gauges that failed: the page shows the values from before.',
+    labelNames: ['snapshot'] as const,
+    registers,
+  });
+  const seriesDropped = new Counter({
+    name: 'coderd_metrics_series_dropped_total',
+    help: 'Series that were left out because there are too many.',
+    labelNames: ['family'] as const,
+    registers,
+  });
   new Gauge({
     name: 'coderd_build_info',
     help: 'Constant 1, labelled with the version.',
@@ -61,6 +74,9 @@ export function createMetrics(options: { version: string; defaultMetrics?: boole
     concurrentRequests,
     concurrentStreams,
     ...agents,
+    ...purges,
+    snapshotFailed: (snapshot: string): void => snapshotErrors.inc({ snapshot }),
+    seriesDropped: (family: string, count = 1): void => seriesDropped.inc({ family }, count),
     /** `build_reason` is the stored reason, except `prebuild` for builds of the reconciler. */
     buildEnqueued: (labels: {
       provisionerType: string;
@@ -137,6 +153,27 @@ function agentMetrics(registers: Registry[]) {
     agentBatchFlushed: (kind: string, seconds: number): void => flushSeconds.observe({ kind }, seconds),
     agentSubscribers: (kind: string, change: 1 | -1): void => subscribers.inc({ kind }, change),
     agentReinit: (outcome: 'sent_live' | 'sent_replay' | 'conflict' | 'timeout'): void => reinits.inc({ outcome }),
+  };
+}
+
+/** Retention (spec/08 §1.1). */
+function purgeMetrics(registers: Registry[]) {
+  const seconds = new Histogram({
+    name: 'coderd_dbpurge_iteration_duration_seconds',
+    help: 'Time of one run that deletes what is kept no longer.',
+    labelNames: ['success'] as const,
+    buckets: [0.1, 1, 5, 10, 30, 60, 120, 300, 600],
+    registers,
+  });
+  const records = new Counter({
+    name: 'coderd_dbpurge_records_purged_total',
+    help: 'Rows that were deleted because they are kept no longer.',
+    labelNames: ['record_type'] as const,
+    registers,
+  });
+  return {
+    purged: (recordType: string, count: number): void => records.inc({ record_type: recordType }, count),
+    purgeEnded: (success: boolean, took: number): void => seconds.observe({ success: String(success) }, took),
   };
 }
 

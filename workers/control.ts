@@ -31,6 +31,7 @@ await runProcess(logger, async () => {
   const connection = await NativeConnection.connect(nativeConnectionOptions(config));
   const client = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE });
   const database = connect(config.CODER_PG_CONNECTION_URL ?? '', { max: 5, applicationName: 'berth-control' });
+  const metrics = createMetrics({ version });
   await ensureSchedules(client);
   const worker = await Worker.create({
     connection,
@@ -43,13 +44,15 @@ await runProcess(logger, async () => {
       temporal: createTemporalStarter(client),
       isWorkflowOpen: (workflowId) => isWorkflowOpen(client, workflowId),
       pendingJobTimeoutMs: config.CODER_PENDING_JOB_TIMEOUT,
+      metrics,
+      agentLogRetentionMs: config.CODER_AGENT_LOG_RETENTION,
     }),
     shutdownGraceTime: '10 seconds',
     shutdownForceTime: '30 seconds',
   });
   const closeMetrics = await serveWorkerMetrics({
     address: config.BERTH_METRICS_ADDRESS,
-    registry: createMetrics({ version }).registry,
+    registry: metrics.registry,
     sdkMetricsAddress,
     isReady: async () => worker.getState() === 'RUNNING',
   });

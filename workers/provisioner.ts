@@ -2,6 +2,8 @@ import { Client } from '@temporalio/client';
 import { NativeConnection } from '@temporalio/worker';
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
+import { loadAgentBundle } from '../agent/bundle.ts';
+import { initScripts } from '../agent/init-script.ts';
 import { createProvisionerActivities } from '../activities/index.ts';
 import { createSlots } from '../activities/slots.ts';
 import { createCgroups } from '../activities/cgroups.ts';
@@ -61,6 +63,7 @@ await runProcess(logger, async () => {
     join(config.BERTH_DATA_DIR, 'encryption.key'),
   );
   const metrics = createMetrics({ version });
+  const agent = await loadAgentBundle({ directory: join(config.BERTH_DATA_DIR, 'agent') });
   const slots = createSlots(config.CODER_PROVISIONER_DAEMONS);
   const cipher = createColumnCipher(keys);
   const workRoot = config.BERTH_WORK_ROOT;
@@ -109,6 +112,7 @@ await runProcess(logger, async () => {
         workerEnvironment: allowedEnvironment(workerEnvironment(), config.BERTH_TERRAFORM_ENV),
       },
       accessUrl: config.CODER_ACCESS_URL,
+      agentScripts: initScripts(agent.sha256),
       workRoot,
       hostId,
       workerId,

@@ -16,6 +16,20 @@ const schedules: readonly ScheduleOptions[] = [
       args: [],
     },
   },
+  {
+    scheduleId: 'upkeep',
+    spec: { intervals: [{ every: '1 hour' }] },
+    policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1 hour' },
+    action: {
+      type: 'startWorkflow',
+      workflowType: 'runUpkeep',
+      workflowId: 'upkeep',
+      taskQueue: CONTROL_TASK_QUEUE,
+      workflowRunTimeout: '10 minutes',
+      staticSummary: 'Deletes what is kept no longer',
+      args: [],
+    },
+  },
 ];
 
 /** Creates the schedules, or brings existing ones to this release's definition. Safe from many workers at once. */

@@ -1,4 +1,5 @@
 export { buildWorkspace } from './build-workspace.ts';
 export { dryRunTemplateVersion } from './dry-run-template-version.ts';
 export { importTemplateVersion } from './import-template-version.ts';
+export { runUpkeep } from './run-upkeep.ts';
 export { sweepPendingJobs } from './sweep-pending-jobs.ts';

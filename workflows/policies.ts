@@ -43,6 +43,16 @@ export const durableDb = proxyActivities<Pick<Activities, 'finishJob'>>({
   retry: { initialInterval: '1 second', backoffCoefficient: 2, maximumInterval: '30 seconds', nonRetryableErrorTypes },
 });
 
+/**
+ * Purges in slices: each is one statement of at most 60 s (db/client.ts), with a heartbeat after it. Ends by itself before the
+ * run's 10 min are over; what is left comes an hour later.
+ */
+export const upkeep = proxyActivities<Pick<Activities, 'runUpkeep'>>({
+  startToCloseTimeout: '9 minutes',
+  heartbeatTimeout: '90 seconds',
+  retry: { initialInterval: '5 seconds', maximumAttempts: 3, nonRetryableErrorTypes },
+});
+
 /** One page of the sweep. It runs again in 15 s anyway, so it is tried only once. */
 export const sweep = proxyActivities<Pick<Activities, 'sweepPendingJobs'>>({
   startToCloseTimeout: '30 seconds',

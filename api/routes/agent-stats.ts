@@ -48,10 +48,13 @@ const report = defineRoute({
 });
 
 /** Source: spec/05 §9. */
-export function registerAgentStatsRoutes(app: App, { agents, now }: AppDeps): void {
+export function registerAgentStatsRoutes(app: App, { agents, agentMetrics, now }: AppDeps): void {
   app.openapi(report, async (c) => {
     const body = c.req.valid('json');
-    if ((await c.req.text()) !== '') agents.stats.take(c.var.agent, planStats(statsOf(body)), now());
+    if ((await c.req.text()) !== '') {
+      agents.stats.take(c.var.agent, planStats(statsOf(body)), now());
+      agentMetrics.take(c.var.agent.agentId, body.metrics);
+    }
     return c.json({ report_interval: statsIntervalSeconds * 1_000_000_000 }, 200);
   });
 }

@@ -45,7 +45,7 @@ const statusConditions: Record<WorkspaceStatus, SQL | undefined> = {
 };
 
 /** Status of an agent in SQL, the same cases as domain/agents.ts. */
-const agentStatusSql = sql`case
+export const agentStatusSql = sql`case
   when c.first_connected_at is null then
     case when a.connection_timeout_seconds > 0 and now() - a.created_at > a.connection_timeout_seconds * interval '1 second'
       then 'timeout' else 'connecting' end

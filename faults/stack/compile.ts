@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { buildAgentBundle } from '../../agent/bundle.ts';
 import { workerEnvironment } from '../../config.ts';
 import { SetupFailure } from '../../toolchain/failure.ts';
 import { withLock } from '../../toolchain/lock.ts';
@@ -83,6 +84,7 @@ async function compileInto(target: string, files: readonly string[]): Promise<vo
     logger: { log: quiet, trace: quiet, debug: quiet, info: quiet, warn: quiet, error: quiet },
   });
   writeFileSync(join(draft, 'workflow-bundle.js'), bundle);
+  writeFileSync(join(draft, 'agent', 'agent.mjs'), await buildAgentBundle());
   renameSync(draft, target);
 }
 

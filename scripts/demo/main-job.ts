@@ -15,6 +15,7 @@ import { findTemplate } from '../../cli/templates.ts';
 import type { JobLog, ParameterValue, ProvisionerJob, Workspace, WorkspaceBuild } from '../../cli/types.ts';
 import { buildLogPath, createWorkspace, getBuild, requestBuild } from '../../cli/workspaces.ts';
 import type { BuildRequest } from '../../cli/workspaces.ts';
+import { checkDrained, followAgent } from './agent.ts';
 import { DemoFailure, checkGone, checkStarted, checkStopped } from './checks.ts';
 
 export interface DemoRun {
@@ -78,20 +79,25 @@ export async function runDemo(run: DemoRun): Promise<DemoReport> {
   writeFileSync(join(first.directory, 'home', kept), 'written while the workspace ran\n');
   output.say(`\n✔ process ${first.process.pid} answers at ${first.address}`);
 
-  section('4. Stop');
+  section('4. Its agent');
+  const running = await followAgent(run, workspace);
+
+  section('5. Stop');
   steps.push(await build(run, workspace, { transition: 'stop' }));
   workspace = await read();
   await checkStopped(workspace, { traces: first, kept });
   output.say(`✔ process ${first.process.pid} is gone, ${join(first.directory, 'home', kept)} is still there`);
+  await checkDrained(run, running, first.directory);
+  output.say('✔ the stop script ran before Terraform took anything away');
 
-  section('5. Start with a changed parameter');
+  section('6. Start with a changed parameter');
   const changed = [{ name: 'greeting', value: 'Good morning' }];
   steps.push(await build(run, workspace, { transition: 'start', rich_parameter_values: changed }));
   workspace = await read();
   const second = await checkStarted(workspace, 'Good morning');
   output.say(`✔ process ${second.process.pid} greets with "Good morning"`);
 
-  section('6. Delete');
+  section('7. Delete');
   steps.push(await build(run, workspace, { transition: 'delete' }));
   await checkGone(client, workspace, second);
   output.say('✔ nothing is left: no workspace, no row in the list, no process, no directory');

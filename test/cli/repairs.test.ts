@@ -7,7 +7,7 @@ import { workspaceBuilds } from '../../db/schema/workspaces.ts';
 import { type JsonValue, type TestApi, type TestUser, createTestApi } from '../support/api.ts';
 import { endBuild, templateWith } from '../support/build-rows.ts';
 import { giveState, plainState, stateResource, stateText } from '../support/state-rows.ts';
-import { serveApi } from './support/cli-stack.ts';
+import { serveApi } from '../support/served-api.ts';
 import { createCli } from './support/run.ts';
 import type { Cli } from './support/run.ts';
 

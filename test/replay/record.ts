@@ -64,6 +64,7 @@ const cases: Readonly<Record<string, Case>> = {
     run: async () => 'failed',
     start: start('dryRunTemplateVersion', `dryrun/${randomUUID()}`, [job]),
   },
+  'runUpkeep/finished': { start: start('runUpkeep', `upkeep-${randomUUID()}`, []) },
   'sweepPendingJobs/nothing-to-do': { start: start('sweepPendingJobs', `sweep-${randomUUID()}`, []) },
 };
 

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { WorkflowStart } from '../../commands/temporal.ts';
 import type { TemporalStarter } from '../../commands/temporal.ts';
 import { createPasswordHasher } from '../../commands/password-hash.ts';
@@ -10,12 +12,14 @@ import { connect } from '../../db/client.ts';
 import type { Db } from '../../db/client.ts';
 import { createColumnCipher } from '../../db/encryption.ts';
 import { createListener } from '../../db/notifications.ts';
+import { countAgentsByStatus, readAgentNames } from '../../db/queries/agent-gauges.ts';
 import { insertKey } from '../../db/queries/api-keys.ts';
 import { insertMember } from '../../db/queries/members.ts';
 import { getDefaultOrganization } from '../../db/queries/organizations.ts';
 import { newApiKey } from '../../db/queries/session-tokens.ts';
 import { insertUser } from '../../db/queries/users.ts';
 import { createAgentIngest } from '../../ingest/agent-ingest.ts';
+import { createAgentMetrics } from '../../telemetry/agent-metrics.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { createMetrics } from '../../telemetry/metrics.ts';
 import { type TestDatabase, createTestDatabase } from './services.ts';
@@ -134,10 +138,20 @@ export async function createTestApi(
   const metrics = createMetrics({ version: 'test', defaultMetrics: false });
   const now = () => clock.now;
   const agents = createAgentIngest({ db, listener, logger, metrics, now });
+  const config = loadConfig({ CODER_API_RATE_LIMIT: '-1', CODER_PG_CONNECTION_URL: database.url, ...options.env });
+  const agentMetrics = createAgentMetrics({
+    metrics,
+    logger,
+    collect: config.CODER_PROMETHEUS_COLLECT_AGENT_STATS,
+    aggregateBy: config.CODER_PROMETHEUS_AGGREGATE_AGENT_STATS_BY,
+    readPlaces: (agentIds) => readAgentNames(db, agentIds),
+    readStatuses: () => countAgentsByStatus(db),
+    now,
+  });
   const deps: AppDeps = {
     db,
     sql,
-    config: loadConfig({ CODER_API_RATE_LIMIT: '-1', CODER_PG_CONNECTION_URL: database.url, ...options.env }),
+    config,
     logger,
     metrics,
     temporal,
@@ -145,6 +159,7 @@ export async function createTestApi(
     cipher: createColumnCipher([Buffer.alloc(32, 1).toString('base64')]),
     listener,
     agents,
+    agentMetrics,
     shutdown: shutdown.signal,
     now,
   };

@@ -22,11 +22,11 @@ export interface TestSocket {
 }
 
 /** The API behind a real port, for WebSockets. */
-export async function serveApi(api: TestApi): Promise<ServedApi> {
+export async function serveApi(api: TestApi, options: { port?: number } = {}): Promise<ServedApi> {
   const sockets = new WebSocketServer({ noServer: true });
   const server = serve({
     fetch: api.app.fetch,
-    port: 0,
+    port: options.port ?? 0,
     hostname: '127.0.0.1',
     websocket: { server: sockets as unknown as WebSocketServerLike },
   });

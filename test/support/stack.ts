@@ -6,6 +6,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { loadAgentBundle } from '../../agent/bundle.ts';
+import { initScripts } from '../../agent/init-script.ts';
 import { createControlActivities, createProvisionerActivities } from '../../activities/index.ts';
 import type { ProvisionerDeps } from '../../activities/deps.ts';
 import { createSlots } from '../../activities/slots.ts';
@@ -42,6 +44,8 @@ export async function startTestStack(
     control?: boolean;
     temporalAddress?: string;
     lease?: LeaseTimes;
+    /** Where agents find the API, and what starts them. */
+    agents?: Pick<ProvisionerDeps, 'accessUrl' | 'agentScripts'>;
   } = {},
 ): Promise<TestStack> {
   const testDatabase = options.url === undefined ? await createTestDatabase() : undefined;
@@ -75,6 +79,8 @@ export async function startTestStack(
       workerEnvironment: allowedEnvironment(workerEnvironment(), []),
     },
     accessUrl: 'http://127.0.0.1:3000',
+    agentScripts: {},
+    ...options.agents,
     workRoot,
     hostId: 'test-host',
     workerId: randomUUID(),
@@ -94,6 +100,8 @@ export async function startTestStack(
           taskQueue: 'control',
           workflowsPath: fileURLToPath(new URL('../../workflows/index.ts', import.meta.url)),
           activities: createControlActivities({
+            metrics,
+            agentLogRetentionMs: 0,
             db: database.db,
             logger,
             temporal,
@@ -152,8 +160,11 @@ export async function startApiStack(
   const api = await createTestApi({ ...(env !== undefined && { env }), ...(database !== undefined && { database }) });
   // A running clock: jobs and keys are compared with the database's.
   Object.defineProperty(api.clock, 'now', { get: () => new Date() });
+  const { CODER_ACCESS_URL: accessUrl, BERTH_DATA_DIR: dataDir } = api.deps.config;
+  const { sha256 } = await loadAgentBundle({ directory: join(dataDir, 'agent') });
   const stack = await startTestStack({
     ...options,
+    agents: { accessUrl, agentScripts: initScripts(sha256) },
     url: api.deps.config.CODER_PG_CONNECTION_URL!,
     cipher: api.deps.cipher,
   });

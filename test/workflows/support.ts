@@ -33,11 +33,13 @@ export async function startWorkflowRig(address: string): Promise<WorkflowRig> {
       return outcome;
     },
     sweepPendingJobs: async () => ({ started: 0, restarted: 0, ended: 0 }),
+    runUpkeep: async () => ({ agentLogs: 0, agentStats: 0, agentRequests: 0, finished: true }),
   };
   const served = {
     runTerraform: (input: { jobId: string }) => activities.runTerraform(input),
     finishJob: (input: Parameters<Activities['finishJob']>[0]) => activities.finishJob(input),
     sweepPendingJobs: () => activities.sweepPendingJobs(),
+    runUpkeep: () => activities.runUpkeep(),
   };
   const worker = await Worker.create({
     connection: native,

@@ -60,12 +60,16 @@ resource "coder_script" "prepare" {
   EOT
 }
 
+# Runs before Terraform takes anything away: the process still answers.
 resource "coder_script" "farewell" {
   agent_id     = coder_agent.main.id
   display_name = "Remember the last stop"
   run_on_stop  = true
   timeout      = 10
-  script       = "date > \"$WORKSPACE_DIRECTORY/home/.last-stop\""
+  script       = <<-EOT
+    date > "$WORKSPACE_DIRECTORY/home/.last-stop"
+    echo "process $(cat "$WORKSPACE_DIRECTORY/process.pid") still runs"
+  EOT
 }
 
 resource "coder_env" "greeting" {

@@ -96,6 +96,34 @@ resource "terraform_data" "process" {
   }
 }
 
+# Ends the agent's process on stop, after its stop scripts: the platform waits for those before it runs Terraform.
+resource "terraform_data" "workspace_agent_guard" {
+  count = data.coder_workspace.me.start_count
+  input = { directory = terraform_data.home.output.directory }
+
+  provisioner "local-exec" {
+    when        = destroy
+    command     = "node ${path.module}/process.mjs stop-agent"
+    environment = { WORKSPACE_DIRECTORY = self.output.directory }
+  }
+}
+
+# The agent: what makes a workspace out of a machine. It gets its token through the environment, never on a command line.
+resource "terraform_data" "workspace_agent" {
+  count            = data.coder_workspace.me.start_count
+  triggers_replace = sha256(coder_agent.main.token)
+  input            = { directory = terraform_data.workspace_agent_guard[0].output.directory }
+
+  provisioner "local-exec" {
+    command = "node ${path.module}/process.mjs start-agent"
+    environment = {
+      WORKSPACE_DIRECTORY = self.output.directory
+      AGENT_SCRIPT        = coder_agent.main.init_script
+      CODER_AGENT_TOKEN   = coder_agent.main.token
+    }
+  }
+}
+
 resource "coder_metadata" "home" {
   resource_id = terraform_data.home.id
   icon        = "/icon/folder.svg"
@@ -114,6 +142,18 @@ resource "coder_metadata" "home" {
 resource "coder_metadata" "process_guard" {
   count       = data.coder_workspace.me.start_count
   resource_id = terraform_data.process_guard[0].id
+  hide        = true
+}
+
+resource "coder_metadata" "workspace_agent_guard" {
+  count       = data.coder_workspace.me.start_count
+  resource_id = terraform_data.workspace_agent_guard[0].id
+  hide        = true
+}
+
+resource "coder_metadata" "workspace_agent" {
+  count       = data.coder_workspace.me.start_count
+  resource_id = terraform_data.workspace_agent[0].id
   hide        = true
 }
 

@@ -6,7 +6,8 @@
  *   create   makes the directory with the home in it; a repeated call changes nothing
  *   start    starts the process, replacing an older one, and waits until it answers
  *   stop     ends the process; fine when there is none
- *   remove   stop, then removes the directory
+ *   start-agent, stop-agent   the same for the agent, by the script that its provider gives (AGENT_SCRIPT)
+ *   remove   stops both, then removes the directory
  *   serve    is the process
  */
 import { spawn, spawnSync } from 'node:child_process';
@@ -23,6 +24,7 @@ const home = at('home');
 const marker = at('.workspace');
 const pidFile = at('process.pid');
 const logFile = at('process.log');
+const agentPidFile = at('agent.pid');
 
 function fail(text) {
   console.error(text);
@@ -39,9 +41,9 @@ function create() {
   console.log(`home: ${home}`);
 }
 
-/** Number of the live process of this workspace, or null. A number alone proves nothing: the system reuses them. */
-function runningPid() {
-  const pid = fs.existsSync(pidFile) ? Number(fs.readFileSync(pidFile, 'utf8')) : 0;
+/** Number of the live process that the file names, or null. A number alone proves nothing: the system reuses them. */
+function livePid(file, sign) {
+  const pid = fs.existsSync(file) ? Number(fs.readFileSync(file, 'utf8')) : 0;
   if (!Number.isInteger(pid) || pid <= 1) return null;
   let command;
   try {
@@ -49,8 +51,11 @@ function runningPid() {
   } catch {
     command = fs.existsSync('/proc/self') ? '' : spawnSync('ps', ['-o', 'args=', '-p', String(pid)]).stdout?.toString();
   }
-  return command?.includes(at('process.mjs')) ? pid : null;
+  return command?.includes(sign) ? pid : null;
 }
+const runningPid = () => livePid(pidFile, at('process.mjs'));
+// It is loaded below the workspace's directory, so its command line names that (see startAgent).
+const agentPid = () => livePid(agentPidFile, at('tmp'));
 
 /** To the whole process group: whatever the process has started ends with it. */
 function signal(pid, name) {
@@ -61,17 +66,44 @@ function signal(pid, name) {
   }
 }
 
-async function stop() {
-  const pid = runningPid();
+async function end(what, file, findPid, graceMs) {
+  const pid = findPid();
   if (pid !== null) {
     signal(pid, 'SIGTERM');
-    const deadline = Date.now() + 5_000;
-    while (runningPid() !== null && Date.now() < deadline) await delay(20);
-    if (runningPid() !== null) signal(pid, 'SIGKILL');
-    while (runningPid() !== null) await delay(20);
-    console.log(`process ${pid} is stopped`);
+    const deadline = Date.now() + graceMs;
+    while (findPid() !== null && Date.now() < deadline) await delay(20);
+    if (findPid() !== null) signal(pid, 'SIGKILL');
+    while (findPid() !== null) await delay(20);
+    console.log(`${what} ${pid} is stopped`);
   }
-  fs.rmSync(pidFile, { force: true });
+  fs.rmSync(file, { force: true });
+}
+const stop = () => end('process', pidFile, runningPid, 5_000);
+// Longer: it may still be running its stop scripts, when the platform did not wait for them.
+const stopAgent = () => end('agent', agentPidFile, agentPid, 15_000);
+
+async function startAgent() {
+  await stopAgent();
+  fs.mkdirSync(at('tmp'), { recursive: true, mode: 0o700 });
+  const log = fs.openSync(at('agent.log'), 'a');
+  const child = spawn('sh', ['-c', process.env.AGENT_SCRIPT ?? '', at('tmp')], {
+    cwd: home,
+    detached: true,
+    stdio: ['ignore', log, log],
+    env: {
+      PATH: process.env.PATH,
+      HOME: home,
+      TMPDIR: at('tmp'),
+      WORKSPACE_DIRECTORY: directory,
+      CODER_AGENT_TOKEN: process.env.CODER_AGENT_TOKEN,
+      CODER_AGENT_LOG_DIR: at('logs'),
+      // Without it the script would keep a failed machine alive for a day, to be looked at.
+      CODER_AGENT_NO_SLEEP: '1',
+    },
+  });
+  fs.writeFileSync(agentPidFile, `${child.pid}\n`);
+  console.log(`agent ${child.pid} is starting`);
+  process.exit(0);
 }
 
 async function start() {
@@ -131,6 +163,7 @@ function growDisk(bytes) {
 async function remove() {
   if (!fs.existsSync(directory)) return;
   if (!fs.existsSync(marker)) fail(`${directory} was not made by this template: nothing is removed`);
+  await stopAgent();
   await stop();
   fs.rmSync(directory, { recursive: true, force: true });
   console.log(`${directory} is removed`);
@@ -182,7 +215,7 @@ function serve() {
   });
 }
 
-const commands = { create, start, stop, remove, serve };
+const commands = { create, start, stop, 'start-agent': startAgent, 'stop-agent': stopAgent, remove, serve };
 const command = commands[process.argv[2]];
 if (command === undefined) fail(`usage: process.mjs ${Object.keys(commands).join('|')}`);
 await command();

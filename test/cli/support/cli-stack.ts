@@ -1,11 +1,10 @@
-import { serve } from '@hono/node-server';
-import type { WebSocketServerLike } from '@hono/node-server';
 import { createServer } from 'node:net';
 import { connect } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { WebSocketServer } from 'ws';
+import { freePort } from '../../../toolchain/process.ts';
 import type { TestApi } from '../../support/api.ts';
+import { serveApi } from '../../support/served-api.ts';
 import { startApiStack } from '../../support/stack.ts';
 import { createCli } from './run.ts';
 import type { Cli } from './run.ts';
@@ -19,8 +18,10 @@ export interface CliStack {
 }
 
 export async function startCliStack(env: Readonly<Record<string, string>> = {}): Promise<CliStack> {
-  const { api, stop } = await startApiStack({ env });
-  const { url, close } = await serveApi(api);
+  // Agents are told the address when their workspace is built, so it stands before the server does.
+  const port = await freePort();
+  const { api, stop } = await startApiStack({ env: { CODER_ACCESS_URL: `http://127.0.0.1:${port}`, ...env } });
+  const { url, close } = await serveApi(api, { port });
   return {
     url,
     api,
@@ -28,29 +29,6 @@ export async function startCliStack(env: Readonly<Record<string, string>> = {}):
     async stop() {
       await close();
       await stop();
-    },
-  };
-}
-
-/** Puts an API on a port of its own; what stands behind it is the caller's. */
-export async function serveApi(api: TestApi): Promise<{ url: string; close(): Promise<void> }> {
-  const sockets = new WebSocketServer({ noServer: true });
-  const { server, port } = await new Promise<{ server: ReturnType<typeof serve>; port: number }>((ready) => {
-    const started = serve(
-      {
-        fetch: api.app.fetch,
-        hostname: '127.0.0.1',
-        port: 0,
-        websocket: { server: sockets as unknown as WebSocketServerLike },
-      },
-      (address) => ready({ server: started, port: address.port }),
-    );
-  });
-  return {
-    url: `http://127.0.0.1:${port}`,
-    async close() {
-      for (const client of sockets.clients) client.terminate();
-      await new Promise((closed) => server.close(closed));
     },
   };
 }

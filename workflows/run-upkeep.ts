@@ -1,0 +1,18 @@
+import { upkeep } from './policies.ts';
+
+/** Rows deleted, by kind. */
+export interface PurgeCounts {
+  readonly agentLogs: number;
+  readonly agentStats: number;
+  readonly agentRequests: number;
+}
+
+export interface UpkeepResult extends PurgeCounts {
+  /** false = its time was over: the next run goes on. */
+  readonly finished: boolean;
+}
+
+/** Deletes what is kept no longer. Its result is what an operator sees in the schedule's runs. Source: spec/05 §8, §20, spec/08 §6. */
+export async function runUpkeep(): Promise<UpkeepResult> {
+  return upkeep.runUpkeep();
+}
