@@ -1,8 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { mkdtempSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { tmpdir } from 'node:os';
 import { buildAgentBundle, loadAgentBundle } from '../../agent/bundle.ts';
 import { waitFor } from '../support/wait.ts';
@@ -11,11 +10,15 @@ import { fakeServer, script, stopScript, temporaryDirectory } from './support/bu
 const packageVersion = (
   JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
 ).version;
+let directory: string;
 let file: string;
 beforeAll(async () => {
-  file = join(mkdtempSync(join(tmpdir(), 'berth-bundle-')), 'agent.mjs');
+  directory = mkdtempSync(join(tmpdir(), 'berth-bundle-'));
+  file = join(directory, 'agent.mjs');
   writeFileSync(file, await buildAgentBundle());
 });
+
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 describe('the bundle', () => {
   test('has the same bytes each time, and nothing of this host in it', async () => {

@@ -64,16 +64,20 @@ async function boot(token: string) {
 describe('an agent started by the init script', () => {
   test('connects, runs its scripts with the owner’s secrets, reports all of it, and stops on command', async () => {
     const workspaceId = await insertWorkspaceOf(api.db, template, { ownerId: owner.id });
-    const logSourceId = randomUUID();
+    const [started, stopped] = [randomUUID(), randomUUID()];
     const agent = await insertAgentOf(api, workspaceId, {
       metadataKeys: ['greeting'],
-      sources: [logSourceId],
+      sources: [started, stopped],
       columns: { directory: '~/code' },
     });
     const start = 'echo "$CODER_WORKSPACE_AGENT_NAME ${#API_TOKEN} $(cat ~/.netrc | wc -c)"';
-    await insertScriptOf(api.db, agent.id, { logSourceId, script: start, displayName: 'Start' });
+    const startScript = await insertScriptOf(api.db, agent.id, {
+      logSourceId: started,
+      script: start,
+      displayName: 'Start',
+    });
     const stop = 'echo stopped > ~/stopped; echo bye';
-    await insertScriptOf(api.db, agent.id, { logSourceId, script: stop, runOnStart: false, runOnStop: true });
+    await insertScriptOf(api.db, agent.id, { logSourceId: stopped, script: stop, runOnStart: false, runOnStop: true });
     const { child, home, exited, diagnostics } = await boot(agent.token);
 
     const seen = async (): Promise<JsonValue> =>
@@ -84,12 +88,17 @@ describe('an agent started by the init script', () => {
       return (body as { output: string }[]).map(({ output }) => output);
     };
     await waitFor(`ready; ${diagnostics()}`, inState('ready'), 20_000);
-    await waitFor('connected', async () => (await seen()).status === 'connected');
-    await waitFor('the start’s line', async () => (await lines()).includes('main 6 6'));
+    await waitFor('connected', async () => (await seen()).status === 'connected', 10_000);
+    await waitFor('the start’s line', async () => (await lines()).includes('main 6 6'), 10_000);
     const answer = await seen();
     expect(answer).toMatchObject({ expanded_directory: join(home, 'code'), api_version: '3.0' });
     expect(answer.version).toMatch(/^v\d/);
-    await waitFor('its timing', async () => (await seen()).scripts[0].exit_code === 0);
+    await waitFor(
+      'its timing',
+      async () =>
+        ((await seen()).scripts as JsonValue[]).some((script) => script.id === startScript && script.exit_code === 0),
+      10_000,
+    );
 
     const asked = await requestShutdowns(api.db, {
       workspaceId,
@@ -98,9 +107,9 @@ describe('an agent started by the init script', () => {
       seenWithinMs: 30_000,
     });
     expect(asked).toEqual([agent.id]);
-    await waitFor('off', inState('off'));
+    await waitFor('off', inState('off'), 10_000);
     expect(existsSync(join(home, 'stopped'))).toBe(true);
-    await waitFor('the stop’s line', async () => (await lines()).includes('bye'));
+    await waitFor('the stop’s line', async () => (await lines()).includes('bye'), 10_000);
     child.kill('SIGTERM');
     expect(await exited).toBe(0);
     expect(readFileSync(join(home, '.netrc'), 'utf8')).toBe('canary');

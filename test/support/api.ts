@@ -138,7 +138,13 @@ export async function createTestApi(
   const metrics = createMetrics({ version: 'test', defaultMetrics: false });
   const now = () => clock.now;
   const agents = createAgentIngest({ db, listener, logger, metrics, now });
-  const config = loadConfig({ CODER_API_RATE_LIMIT: '-1', CODER_PG_CONNECTION_URL: database.url, ...options.env });
+  const config = loadConfig({
+    CODER_API_RATE_LIMIT: '-1',
+    CODER_PG_CONNECTION_URL: database.url,
+    // The agent's bundle is made once for all tests, and not in the working tree.
+    BERTH_DATA_DIR: join(tmpdir(), 'berth-test-data'),
+    ...options.env,
+  });
   const agentMetrics = createAgentMetrics({
     metrics,
     logger,

@@ -2,8 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { workerEnvironment } from '../../config.ts';
+import { loadConfig, workerEnvironment } from '../../config.ts';
+import { compileProcesses } from '../../faults/stack/compile.ts';
+import { createProgress } from '../../toolchain/progress.ts';
 import { testTemporalAddress, testTerraform } from './services.ts';
 
 export interface WorkerHost {
@@ -18,6 +19,8 @@ export interface WorkerProcess {
   /** Sends the signal and waits for the end. */
   end(signal: NodeJS.Signals): Promise<void>;
 }
+
+const silent = createProgress({ write: () => undefined, interactive: false });
 
 /** One host: a work root and a data directory that its worker processes share over restarts. */
 export function createWorkerHost(stack: {
@@ -47,8 +50,9 @@ export function createWorkerHost(stack: {
   const running = new Set<ChildProcess>();
   /** Runs a process entry until it logs what `ready` matches; answers the match. */
   async function launch(path: string, ready: RegExp): Promise<{ worker: WorkerProcess; match: RegExpExecArray }> {
-    const entry = fileURLToPath(new URL(`../../${path}`, import.meta.url));
-    const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), entry], {
+    // Compiled once per state of the sources: from source each start would cost seconds.
+    const compiled = await compileProcesses(loadConfig().BERTH_TOOLS_DIR, silent);
+    const child = spawn(process.execPath, [join(compiled, path.replace(/\.ts$/, '.js'))], {
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
