@@ -20,8 +20,11 @@ export async function tarOf(files: Readonly<Record<string, string>>): Promise<Bu
 }
 
 /** The files of `test/support/templates/<name>`. */
-export function templateFiles(name: string): Record<string, string> {
-  const directory = fileURLToPath(new URL(`./templates/${name}`, import.meta.url));
+export const templateFiles = (name: string): Record<string, string> =>
+  filesOf(fileURLToPath(new URL(`./templates/${name}`, import.meta.url)));
+
+/** The files of a flat directory. */
+export function filesOf(directory: string): Record<string, string> {
   return Object.fromEntries(readdirSync(directory).map((file) => [file, readFileSync(join(directory, file), 'utf8')]));
 }
 

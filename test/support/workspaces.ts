@@ -42,9 +42,14 @@ export async function importVersion(
 export async function createTemplate(
   api: TestApi,
   name: string,
-  options: { files?: Readonly<Record<string, string>>; settings?: object } = {},
+  options: {
+    files?: Readonly<Record<string, string>>;
+    settings?: object;
+    variables?: { name: string; value: string }[];
+  } = {},
 ): Promise<JsonValue> {
-  const version = await importVersion(api, options.files ?? templateFiles(name));
+  const { files = templateFiles(name), variables = [] } = options;
+  const version = await importVersion(api, files, { variables });
   expect(version.job).toMatchObject({ status: 'succeeded' });
   const created = await api.request('POST', '/api/v2/organizations/default/templates', {
     token: api.ownerToken,
