@@ -1,4 +1,6 @@
 import { parseArgs } from 'node:util';
+import { benchAgents } from './agents.ts';
+import { type AgentsOptions, agentsOptions } from './agents/settings.ts';
 import { benchBuild } from './build.ts';
 import { benchHistory } from './history.ts';
 import { benchIdle } from './idle.ts';
@@ -8,7 +10,7 @@ import { benchLogs } from './logs.ts';
 import { benchThroughput } from './throughput.ts';
 
 /** Name → benchmark. Each prints JSON lines on stdout and its progress on stderr. */
-const benches: Readonly<Record<string, (options: { runs: number | undefined }) => Promise<void>>> = {
+const benches: Readonly<Record<string, (options: AgentsOptions) => Promise<void>>> = {
   build: benchBuild,
   list: benchList,
   history: benchHistory,
@@ -16,13 +18,17 @@ const benches: Readonly<Record<string, (options: { runs: number | undefined }) =
   logs: benchLogs,
   idle: benchIdle,
   isolation: benchIsolation,
+  agents: benchAgents,
 };
 
-const { positionals, values } = parseArgs({ allowPositionals: true, options: { runs: { type: 'string' } } });
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: { runs: { type: 'string' }, ...agentsOptions },
+});
 const bench = benches[positionals[0] ?? ''];
 if (bench === undefined) {
   console.error(`usage: npm run bench -- <${Object.keys(benches).join('|')}> [--runs N]`);
   process.exit(2);
 }
-await bench({ runs: values.runs === undefined ? undefined : Number(values.runs) });
+await bench({ ...values, runs: values.runs === undefined ? undefined : Number(values.runs) });
 process.exit(0);

@@ -3,7 +3,7 @@ import type { BumpInput } from '../../domain/activity-bump.ts';
 import { PREBUILDS_SYSTEM_USER_ID } from '../../domain/ids.ts';
 import type { Db } from '../client.ts';
 import { workspacesChannel } from '../notifications.ts';
-import { workspaceAgentStats } from '../schema/agent-reports.ts';
+import type { workspaceAgentStats } from '../schema/agent-reports.ts';
 import { provisionerJobs } from '../schema/provisioner-jobs.ts';
 import { templates } from '../schema/templates.ts';
 import { workspaceBuilds, workspaces } from '../schema/workspaces.ts';
