@@ -103,6 +103,8 @@ const environment = z.object({
   CODER_AGENT_LOG_RETENTION: duration('168h'),
   /** How long a stop or delete waits for the stop scripts of connected agents; 0 = not at all (spec/05 §6). */
   CODER_AGENT_DRAIN_TIMEOUT: duration('60s').refine((ms) => ms <= 600_000, 'must be at most 10m'),
+  /** Where the users of agents that do not connect find help, unless the template says it. */
+  CODER_AGENT_FALLBACK_TROUBLESHOOTING_URL: z.url().max(2_048).or(z.literal('')).default(''),
   /** The lease of a job (domain/lease.ts); the same on all provisioners of a deployment. */
   BERTH_LEASE_RENEWAL: duration(`${defaultLease.renewEveryMs}ms`),
   BERTH_LEASE_DURATION: duration(`${defaultLease.durationMs}ms`),

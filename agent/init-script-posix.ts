@@ -79,7 +79,8 @@ while :; do
 		say "no Node.js 20 or later on the PATH"
 	fi
 	file="$directory/$name"
-	if fetch "\${ACCESS_URL}bin/$name" "$file"; then
+	# By its digest, so that a machine that starts again after an upgrade of the server finds the agent it was made for.
+	if fetch "\${ACCESS_URL}bin/$name\${expected:+?sha256=$expected}" "$file"; then
 		found=$(digest "$file")
 		if [ -n "$expected" ] && [ "$found" = "$expected" ]; then break; fi
 		say "$name has another checksum than this script expects: not run"

@@ -26,14 +26,17 @@ while ($true) {
         if (Test-Node) {
             $name = "agent.mjs"
             $expected = "${agentSha256}"
+            # By its digest: a machine that starts again after an upgrade of the server finds the agent it was made for.
+            $query = "?sha256=$expected"
         } else {
             # Not built by this server: without a digest nothing is run.
             $name = "agent-windows-${arch}"
             $expected = ""
+            $query = ""
             Write-Host "agent: no Node.js 20 or later on the PATH"
         }
         $file = Join-Path $directory $name
-        Invoke-WebRequest -UseBasicParsing -Uri ("\${ACCESS_URL}bin/" + $name) -OutFile $file
+        Invoke-WebRequest -UseBasicParsing -Uri ("\${ACCESS_URL}bin/" + $name + $query) -OutFile $file
         $found = (Get-FileHash -Algorithm SHA256 -Path $file).Hash.ToLower()
         if ($expected -ne "" -and $found -eq $expected) { break }
         Write-Host "agent: $name has another checksum than this script expects: not run"

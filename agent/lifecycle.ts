@@ -1,7 +1,8 @@
-import { type LifecycleState, lifecycleStates } from './protocol.ts';
+import { agentLifecycleStates } from '../domain/agent-lifecycle.ts';
+import type { LifecycleState } from './protocol.ts';
 import type { CommandStatus } from './run-command.ts';
 
-const rank = (state: LifecycleState): number => lifecycleStates.indexOf(state);
+const rank = (state: LifecycleState): number => agentLifecycleStates.indexOf(state);
 
 /** A state is only ever followed by a later one. Source: spec/05 §5 "Order". */
 export const mayFollow = (last: LifecycleState | undefined, next: LifecycleState): boolean =>

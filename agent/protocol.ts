@@ -1,3 +1,6 @@
+import type { AgentLifecycleState } from '../domain/agent-lifecycle.ts';
+import type { AgentLogLevel } from '../domain/agent-logs.ts';
+
 /**
  * What an agent and the server say to each other; JSON over HTTP for reports, one WebSocket (`/workspaceagents/me/connect`)
  * for liveness and for what the server wants. Source: spec/05 §3, §7, §16.
@@ -132,20 +135,8 @@ export const closeCodes = {
   refused: 1008,
 } as const;
 
-export const lifecycleStates = [
-  'created',
-  'starting',
-  'start_timeout',
-  'start_error',
-  'ready',
-  'shutting_down',
-  'shutdown_timeout',
-  'shutdown_error',
-  'off',
-] as const;
-export type LifecycleState = (typeof lifecycleStates)[number];
-
-export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
+export type LifecycleState = AgentLifecycleState;
+export type LogLevel = AgentLogLevel;
 
 /** `PATCH /workspaceagents/me/logs`. */
 export interface LogsReport {

@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi';
+import { type TextLimit, textProblem } from '../domain/agent-limits.ts';
 import { isUuid } from '../domain/ids.ts';
 
 /** Wire forms shared by all routes. Source: spec/06 §1. */
@@ -10,6 +11,16 @@ export const uuid = () =>
     .refine(isUuid, { message: 'must be a uuid' })
     .transform((text) => text.toLowerCase())
     .openapi({ type: 'string', format: 'uuid' });
+
+/** A text that a column of ours takes: within the limit (domain/agent-limits.ts), without NUL. */
+export const limitedText = (limit: TextLimit) =>
+  z
+    .string()
+    .superRefine((text, ctx) => {
+      const message = text.includes('\0') ? 'must not contain a NUL' : textProblem(limit, text);
+      if (message !== undefined) ctx.addIssue({ code: 'custom', message });
+    })
+    .openapi({ maxLength: limit.max });
 
 export const timestamp = () => z.string().openapi({ format: 'date-time' });
 

@@ -3,12 +3,14 @@ import type { WebSocketServerLike } from '@hono/node-server';
 import { setMaxListeners } from 'node:events';
 import { join } from 'node:path';
 import { WebSocketServer } from 'ws';
+import { loadAgentBundle } from '../agent/bundle.ts';
 import { createPasswordHasher } from '../commands/password-hash.ts';
 import { createTemporalStarter, lazyClient } from '../commands/temporal.ts';
 import { loadConfig } from '../config.ts';
 import { connect } from '../db/client.ts';
 import { migrate } from '../db/migrate.ts';
 import { createColumnCipher, loadEncryptionKeys } from '../db/encryption.ts';
+import { storeAgentBundle } from '../db/queries/files.ts';
 import { createListener } from '../db/notifications.ts';
 import { countAgentsByStatus, readAgentNames } from '../db/queries/agent-gauges.ts';
 import { createAgentIngest } from '../ingest/agent-ingest.ts';
@@ -45,6 +47,8 @@ async function start(): Promise<() => Promise<void>> {
     config.CODER_EXTERNAL_TOKEN_ENCRYPTION_KEYS,
     join(config.BERTH_DATA_DIR, 'encryption.key'),
   );
+  const bundle = await loadAgentBundle({ directory: join(config.BERTH_DATA_DIR, 'agent') });
+  await storeAgentBundle(db, bundle.code);
   const now = () => new Date();
   const agents = createAgentIngest({ db, listener, logger, metrics, now });
   const agentMetrics = createAgentMetrics({

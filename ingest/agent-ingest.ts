@@ -8,6 +8,7 @@ import type { AgentIdentity } from '../db/queries/agent-tokens.ts';
 import { isUuid } from '../domain/ids.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { createBatch } from './batch.ts';
 import { createAgentAuth } from './agent-auth.ts';
 import { createConnections } from './connections.ts';
 import { createLogIntake } from './log-intake.ts';
@@ -20,6 +21,8 @@ import { createUsageTracker } from './usage-tracker.ts';
 
 /** The last flush of a process that stops takes at most so long. */
 const lastFlushMs = 15_000;
+const arrivalsEveryMs = 100;
+const arrivalsAtOnce = 1_000;
 
 export interface IngestDeps {
   readonly db: Db;
@@ -59,10 +62,18 @@ export function createAgentIngest(deps: IngestDeps) {
     if (here.length === 0) return;
     for (const { agentId, frame } of await takeAgentRequests(db, here)) sockets.send(agentId, frame);
   };
-  // It may have been asked while it was away.
-  const onConnected = ({ agentId, window }: AgentIdentity) => {
-    if (window === 'shutdown') void tellShutdowns([agentId]).catch(failed('shutdowns'));
-  };
+  // They may have been asked while they were away: those that came together are looked up together.
+  const arrived = createBatch<string>({
+    keyOf: (agentId) => agentId,
+    write: async (agentIds) => {
+      await Promise.all([tellShutdowns(agentIds), passRequests(agentIds)]);
+    },
+    everyMs: arrivalsEveryMs,
+    flushAt: arrivalsAtOnce,
+    capacity: Infinity,
+    onFailed: failed('arrivals'),
+  });
+  const onConnected = ({ agentId }: AgentIdentity) => void arrived.add(agentId);
   const onFrame = ({ agentId }: AgentIdentity, text: string) => {
     const response = responseOf(text);
     if (response !== undefined) void answerAgentRequest(db, agentId, response).catch(failed('answers'));
@@ -101,9 +112,13 @@ export function createAgentIngest(deps: IngestDeps) {
       metadataWatch.close();
       auth.close();
       const late = new Promise((done) => setTimeout(done, lastFlushMs).unref());
-      const flushed = Promise.all([logs.close(), metadata.close(), stats.close(), connections.close()]).then(() =>
-        Promise.all([usage.close(), notify.close()]),
-      );
+      const flushed = Promise.all([
+        arrived.close(),
+        logs.close(),
+        metadata.close(),
+        stats.close(),
+        connections.close(),
+      ]).then(() => Promise.all([usage.close(), notify.close()]));
       await Promise.race([flushed, late]);
     },
   };

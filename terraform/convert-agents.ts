@@ -1,4 +1,4 @@
-import { mergeEnvironment } from '../domain/environment-merge.ts';
+import { type TextLimit, agentLimits } from '../domain/agent-limits.ts';
 import { isUuid } from '../domain/ids.ts';
 import type {
   DisplayApp,
@@ -7,16 +7,17 @@ import type {
   ProvisionedMonitor,
   ProvisionedScript,
 } from '../domain/provisioned.ts';
-import { integerOf, invalidTemplate, limited } from './attributes.ts';
+import { integerOf, invalidTemplate, limited, limitedList } from './attributes.ts';
 import {
   type ChildrenOf,
   type DevcontainerParts,
-  convertApp,
+  convertApps,
   convertScript,
-  environmentEntries,
+  environmentOf,
+  withinManifest,
 } from './convert-children.ts';
 import type { TerraformInstance } from './instances.ts';
-import { blockAt, blocksAt, flagAt, mapAt, numberAt, textAt } from './json.ts';
+import { type JsonObject, blockAt, blocksAt, flagAt, mapAt, numberAt, textAt } from './json.ts';
 
 const namePattern = /^[a-z0-9](-?[a-z0-9])*$/i;
 
@@ -66,7 +67,8 @@ const startupBlocksLogin = ({ values }: TerraformInstance): boolean =>
 /** `startup_script` and `shutdown_script` of the agent itself; they come before every `coder_script`. */
 function* ownScripts(agent: TerraformInstance, newId: () => string): Generator<ProvisionedScript> {
   const base = { cron: '', timeoutSeconds: 0 };
-  const startup = textAt(agent.values, 'startup_script');
+  const text = (key: string) => limited(agent, key, textAt(agent.values, key), agentLimits.script);
+  const startup = text('startup_script');
   if (startup !== '')
     yield {
       ...base,
@@ -80,7 +82,7 @@ function* ownScripts(agent: TerraformInstance, newId: () => string): Generator<P
       runOnStart: true,
       runOnStop: false,
     };
-  const shutdown = textAt(agent.values, 'shutdown_script');
+  const shutdown = text('shutdown_script');
   if (shutdown !== '')
     yield {
       ...base,
@@ -97,28 +99,46 @@ function* ownScripts(agent: TerraformInstance, newId: () => string): Generator<P
 }
 
 const agentMetadata = (agent: TerraformInstance): ProvisionedAgentMetadata[] =>
-  blocksAt(agent.values, 'metadata').map((item) => ({
-    key: limited(agent, 'metadata.key', textAt(item, 'key'), 127),
+  limitedList(agent, 'metadata', blocksAt(agent.values, 'metadata'), agentLimits.metadata).map((item) => ({
+    key: limited(agent, 'metadata.key', textAt(item, 'key'), agentLimits.metadataKey),
     displayName: limited(agent, 'metadata.display_name', textAt(item, 'display_name'), 127),
-    script: textAt(item, 'script'),
-    intervalSeconds: integerOf(agent, 'metadata.interval', numberAt(item, 'interval')),
-    timeoutSeconds: integerOf(agent, 'metadata.timeout', numberAt(item, 'timeout')),
+    script: limited(agent, 'metadata.script', textAt(item, 'script'), agentLimits.metadataScript),
+    intervalSeconds: integerOf(
+      agent,
+      'metadata.interval',
+      numberAt(item, 'interval'),
+      agentLimits.metadataIntervalSeconds,
+    ),
+    timeoutSeconds: integerOf(agent, 'metadata.timeout', numberAt(item, 'timeout'), agentLimits.metadataTimeoutSeconds),
     displayOrder: integerOf(agent, 'metadata.order', numberAt(item, 'order')),
   }));
 
 function monitors(agent: TerraformInstance): ProvisionedMonitor[] {
   const block = blockAt(agent.values, 'resources_monitoring') ?? {};
   const memory = blockAt(block, 'memory');
-  const volumes = blocksAt(block, 'volume').toSorted((a, b) => (textAt(a, 'path') < textAt(b, 'path') ? -1 : 1));
+  const volumes = limitedList(
+    agent,
+    'resources_monitoring.volume',
+    blocksAt(block, 'volume'),
+    agentLimits.volumeMonitors,
+  );
+  const watched = (kind: 'memory' | 'volume', monitor: JsonObject) => ({
+    enabled: flagAt(monitor, 'enabled'),
+    threshold: integerOf(
+      agent,
+      `resources_monitoring.${kind}.threshold`,
+      numberAt(monitor, 'threshold'),
+      agentLimits.monitorThreshold,
+    ),
+  });
   return [
-    ...(memory === null
-      ? []
-      : [{ path: null, enabled: flagAt(memory, 'enabled'), threshold: numberAt(memory, 'threshold') }]),
-    ...volumes.map((volume) => ({
-      path: textAt(volume, 'path'),
-      enabled: flagAt(volume, 'enabled'),
-      threshold: numberAt(volume, 'threshold'),
-    })),
+    ...(memory === null ? [] : [{ path: null, ...watched('memory', memory) }]),
+    ...volumes
+      .toSorted((a, b) => (textAt(a, 'path') < textAt(b, 'path') ? -1 : 1))
+      .map((volume) => ({
+        path: limited(agent, 'resources_monitoring.volume.path', textAt(volume, 'path'), agentLimits.volumePath),
+        ...watched('volume', volume),
+      })),
   ];
 }
 
@@ -141,30 +161,36 @@ export interface ConvertAgentOptions {
 export function convertAgent(agent: TerraformInstance, options: ConvertAgentOptions): ProvisionedAgent {
   const { values } = agent;
   const { children, devcontainers, instanceId, newId } = options;
-  return {
+  limitedList(agent, 'devcontainers', devcontainers, agentLimits.devcontainers);
+  const text = (key: string, limit: TextLimit) => limited(agent, key, textAt(values, key), limit);
+  return withinManifest(agent, {
     id: newId(),
     parentId: null,
     name: agent.name,
     token: agentToken(agent, newId),
     instanceId,
-    architecture: textAt(values, 'arch'),
-    operatingSystem: textAt(values, 'os'),
-    directory: limited(agent, 'dir', textAt(values, 'dir'), 4096),
-    environment: mergeEnvironment(environmentEntries(children.envs), mapAt(values, 'env')),
+    architecture: text('arch', agentLimits.architecture),
+    operatingSystem: text('os', agentLimits.operatingSystem),
+    directory: text('dir', agentLimits.directory),
+    environment: environmentOf(agent, children.envs, mapAt(values, 'env')),
     connectionTimeoutSeconds: integerOf(agent, 'connection_timeout', numberAt(values, 'connection_timeout', 120)),
-    troubleshootingUrl: textAt(values, 'troubleshooting_url'),
-    motdFile: textAt(values, 'motd_file'),
+    troubleshootingUrl: text('troubleshooting_url', agentLimits.troubleshootingUrl),
+    motdFile: text('motd_file', agentLimits.motdFile),
     displayApps: displayApps(agent),
     apiKeyScope: textAt(values, 'api_key_scope') === 'no_user_data' ? 'no_user_data' : 'all',
     displayOrder: integerOf(agent, 'order', numberAt(values, 'order')),
-    apps: children.apps.map((app) => convertApp(app, newId)),
+    apps: convertApps(agent, children.apps, newId),
     scripts: [
-      ...ownScripts(agent, newId),
-      ...children.scripts.map((script) => convertScript(script, newId)),
+      ...limitedList(
+        agent,
+        'scripts',
+        [...ownScripts(agent, newId), ...children.scripts.map((script) => convertScript(script, newId))],
+        agentLimits.scripts,
+      ),
       ...devcontainers.map((devcontainer) => devcontainer.script),
     ],
     metadata: agentMetadata(agent),
     devcontainers: devcontainers.map((devcontainer) => devcontainer.row),
     monitors: monitors(agent),
-  };
+  });
 }

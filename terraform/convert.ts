@@ -10,7 +10,7 @@ import { type Attachment, createAttachment } from './attach.ts';
 import { integerOf, invalidTemplate, limited } from './attributes.ts';
 import { checkAgentNames, convertAgent } from './convert-agents.ts';
 import { type ChildrenOf, slugOf } from './convert-children.ts';
-import { convertDevcontainer, convertSubAgent } from './convert-devcontainers.ts';
+import { convertDevcontainer, convertSubAgent, devcontainerNames } from './convert-devcontainers.ts';
 import { instanceIdOf, instanceTypeOf } from './instance-identity.ts';
 import { type TerraformInstance, byAddress } from './instances.ts';
 import { type JsonObject, blockAt, blocksAt, flagAt, numberAt, textAt } from './json.ts';
@@ -22,7 +22,10 @@ export interface ConvertInput {
   readonly references: TemplateReferences;
   /** Mints a uuid; the order of the calls is fixed. */
   readonly newId: () => string;
-  /** Only for the warnings: an agent without a machine is ordinary in a stopped workspace. Default `start`. */
+  /**
+   * Default `start`. Agents are made by a start only: those that a stop's state still has would never connect, and make the stopped
+   * workspace look unhealthy (spec/05 §1).
+   */
   readonly transition?: Transition;
 }
 
@@ -105,13 +108,14 @@ function taskAppId(
   return (app && rows.find((row) => row.slug === slugOf(app))?.id) ?? named;
 }
 
-/** Agents with all their children, by the address of the resource they run on. */
+/** Agents with all their children, by the address of the resource they run on; none of a run that starts nothing. */
 function convertAgents(
   { instances, newId, transition = 'start' }: ConvertInput,
   attachment: Attachment,
   agents: readonly TerraformInstance[],
   warnings: string[],
 ): Map<string, ProvisionedAgent[]> {
+  if (transition !== 'start') return new Map();
   const children = childrenByHost(instances, attachment);
   const childrenOf = (host: TerraformInstance): ChildrenOf => children.get(host.address) ?? noChildren;
   const takenNames = new Set(agents.map((agent) => agent.name.toLowerCase()));
@@ -119,24 +123,33 @@ function convertAgents(
   for (const agent of agents) {
     const host = attachment.resourceOf(agent);
     if (host === null) {
-      if (transition === 'start')
-        warnings.push(`${agent.address}: no resource uses this agent (its token or init_script), so it was left out.`);
+      warnings.push(`${agent.address}: no resource uses this agent (its token or init_script), so it was left out.`);
       continue;
     }
     const own = childrenOf(agent);
-    const devcontainers = own.devcontainers.map((instance) => {
+    const names = devcontainerNames(own.devcontainers);
+    const devcontainers = own.devcontainers.map((instance, index) => {
       const inside = childrenOf(instance);
       const hasChildren = inside.apps.length + inside.scripts.length + inside.envs.length > 0;
-      return { ...convertDevcontainer(instance, { hasChildren, newId }), inside };
+      const name = names[index] ?? instance.name;
+      return { ...convertDevcontainer(instance, { name, hasChildren, newId }), instance, inside };
     });
     const instanceId = instanceIdOf(agent, host, instances, attachment);
     const parent = convertAgent(agent, { children: own, devcontainers, instanceId, newId });
     const list = byHost.get(host.address) ?? [];
     list.push(parent);
-    for (const { row, inside } of devcontainers) {
+    for (const { instance, row, inside } of devcontainers) {
       const { subagentId } = row;
       if (subagentId === null) continue;
-      list.push(convertSubAgent(parent, { row: { ...row, subagentId }, children: inside, takenNames, newId }));
+      list.push(
+        convertSubAgent(parent, {
+          devcontainer: instance,
+          row: { ...row, subagentId },
+          children: inside,
+          takenNames,
+          newId,
+        }),
+      );
     }
     byHost.set(host.address, list);
   }

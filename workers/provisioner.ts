@@ -15,6 +15,7 @@ import { nativeConnectionOptions } from '../commands/temporal.ts';
 import { loadConfig, workerEnvironment } from '../config.ts';
 import { connect } from '../db/client.ts';
 import { createColumnCipher, loadEncryptionKeys } from '../db/encryption.ts';
+import { storeAgentBundle } from '../db/queries/files.ts';
 import { markDaemonOffline, upsertDaemon } from '../db/queries/provisioner-daemons.ts';
 import { normalizeTags } from '../domain/jobs.ts';
 import { createLogger } from '../telemetry/logger.ts';
@@ -64,6 +65,8 @@ await runProcess(logger, async () => {
   );
   const metrics = createMetrics({ version });
   const agent = await loadAgentBundle({ directory: join(config.BERTH_DATA_DIR, 'agent') });
+  // Any API can hand it out then, whatever version that is.
+  await storeAgentBundle(db, agent.code);
   const slots = createSlots(config.CODER_PROVISIONER_DAEMONS);
   const cipher = createColumnCipher(keys);
   const workRoot = config.BERTH_WORK_ROOT;

@@ -4,7 +4,8 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { loadAgentBundle } from '../../agent/bundle.ts';
 import { initScript, isInitScriptPlatform, renderInitScript } from '../../agent/init-script.ts';
-import { DomainError } from '../../domain/errors.ts';
+import { findAgentBundle } from '../../db/queries/files.ts';
+import { DomainError, notFound } from '../../domain/errors.ts';
 import type { ApiEnv, App, AppDeps } from '../context.ts';
 import { defineRoute } from '../route.ts';
 
@@ -18,7 +19,15 @@ const bundleRoute = defineRoute({
   path: '/bin/agent.mjs',
   root: true,
   rateLimit: 'none',
-  summary: 'The agent, for Node.js 20 or later',
+  summary: 'The agent, for Node.js 20 or later; by its digest also one of an earlier version of the server',
+  request: {
+    query: z.object({
+      sha256: z
+        .string()
+        .regex(/^[0-9a-f]{64}$/, 'must be 64 hexadecimal digits')
+        .optional(),
+    }),
+  },
   responses: { ...text('text/javascript', 'One file'), 304: { description: 'The client has it already' } },
 });
 const executableRoute = defineRoute({
@@ -50,11 +59,19 @@ const platformScriptRoute = defineRoute({
 const contentDigest = (sha256: Buffer): string => `sha-256=:${sha256.toString('base64')}:`;
 
 /** What workspaces load before they have a token. Source: spec/05 §15, §16. */
-export function registerAgentDownloadRoutes(app: App, { config }: AppDeps): void {
+export function registerAgentDownloadRoutes(app: App, { config, db }: AppDeps): void {
   const bundle = () => loadAgentBundle({ directory: join(config.BERTH_DATA_DIR, 'agent') });
+  /** Ours, or one that an earlier version (or, while an upgrade is under way, a later one) has stored. */
+  const bundleOf = async (asked: string | undefined) => {
+    const own = await bundle();
+    if (asked === undefined || asked === own.sha256) return own;
+    const stored = await findAgentBundle(db, asked);
+    if (stored === undefined) throw notFound();
+    return { code: stored, sha256: asked };
+  };
 
   app.openapi(bundleRoute, async (c) => {
-    const { code, sha256 } = await bundle();
+    const { code, sha256 } = await bundleOf(c.req.valid('query').sha256);
     const etag = `"${sha256}"`;
     c.header('ETag', etag);
     // Revalidated each time: after an upgrade the old file would not match the scripts' digest.

@@ -4,13 +4,14 @@ import { externalLogSourceId } from '../../agent/protocol.ts';
 import { agentLogsChannel, workspacesChannel } from '../../db/notifications.ts';
 import { type AgentLogRow, isLogTruncated, listAgentLogs, readAgentLog } from '../../db/queries/agent-logs.ts';
 import { findAgentPlace } from '../../db/queries/agent-places.ts';
+import { characters } from '../../domain/agent-limits.ts';
 import { planLogLines, truncatedNotice } from '../../domain/agent-logs.ts';
 import { authorizeWorkspace } from '../../domain/authorization.ts';
 import { DomainError, invalidField, notFound } from '../../domain/errors.ts';
 import { NIL_UUID } from '../../domain/ids.ts';
 import type { ApiEnv, App, AppDeps } from '../context.ts';
 import { defineRoute } from '../route.ts';
-import { json, jsonBody, queryFlag, queryInteger, timestamp, uuid } from '../schemas.ts';
+import { json, jsonBody, limitedText, queryFlag, queryInteger, timestamp, uuid } from '../schemas.ts';
 import { streamSse, streamWebSocket, wantsWebSocket } from '../streams.ts';
 
 const tags = ['Agents'];
@@ -40,7 +41,11 @@ const addSource = defineRoute({
   tags,
   summary: 'A source of log lines; the same id again changes nothing',
   request: jsonBody(
-    z.object({ id: uuid(), display_name: z.string().min(1).max(127), icon: z.string().max(256).default('') }),
+    z.object({
+      id: uuid(),
+      display_name: limitedText(characters(127)).min(1),
+      icon: limitedText(characters(256)).default(''),
+    }),
   ),
   responses: { 201: json(LogSource, 'Source') },
 });

@@ -1,10 +1,11 @@
 import { z } from '@hono/zod-openapi';
 import { reportLifecycle, reportStartup } from '../../commands/agent-lifecycle.ts';
 import { getManifest } from '../../commands/agent-manifest.ts';
+import { agentLimits } from '../../domain/agent-limits.ts';
 import { agentApi, agentLifecycleStates } from '../../domain/agent-lifecycle.ts';
 import type { App, AppDeps } from '../context.ts';
 import { defineRoute } from '../route.ts';
-import { json, jsonBody, timestamp } from '../schemas.ts';
+import { json, jsonBody, limitedText, timestamp } from '../schemas.ts';
 import { AgentManifest, manifestView } from '../views/agent-manifest.ts';
 
 const tags = ['Agents'];
@@ -26,8 +27,8 @@ const startup = defineRoute({
   summary: 'The agent has its manifest',
   request: jsonBody(
     z.object({
-      version: z.string().max(64),
-      expanded_directory: z.string().max(1024).default(''),
+      version: limitedText(agentLimits.version),
+      expanded_directory: limitedText(agentLimits.expandedDirectory).default(''),
       subsystems: z.array(z.string().max(64)).max(20).default([]),
     }),
   ),

@@ -1,10 +1,11 @@
 import { z } from '@hono/zod-openapi';
 import { createReportResourceUsage } from '../../commands/report-resource-usage.ts';
 import { listMonitors } from '../../db/queries/resource-monitors.ts';
+import { agentLimits } from '../../domain/agent-limits.ts';
 import { monitoringConfig } from '../../domain/resource-monitors.ts';
 import type { App, AppDeps } from '../context.ts';
 import { defineRoute } from '../route.ts';
-import { json, jsonBody, timestamp } from '../schemas.ts';
+import { json, jsonBody, limitedText, timestamp } from '../schemas.ts';
 
 const Monitoring = z
   .object({
@@ -14,7 +15,6 @@ const Monitoring = z
   })
   .openapi('ResourcesMonitoring');
 const usage = { used: z.number().nullish(), total: z.number().nullish() };
-const maxVolumes = 20;
 const Report = z
   .object({
     datapoints: z
@@ -23,8 +23,8 @@ const Report = z
           collected_at: timestamp().optional(),
           memory: z.object(usage).nullish(),
           volumes: z
-            .array(z.object({ volume: z.string().max(1_024), ...usage }))
-            .max(maxVolumes)
+            .array(z.object({ volume: limitedText(agentLimits.volumePath), ...usage }))
+            .max(agentLimits.volumeMonitors.max)
             .default([]),
         }),
       )

@@ -18,7 +18,7 @@ import { defineRoute } from '../route.ts';
 import { MessageResponse, json, jsonBody, uuid } from '../schemas.ts';
 import { ProvisionerJob, jobView } from '../views/provisioner-job.ts';
 import { MatchedProvisionersBody, matchedView } from '../views/template-version.ts';
-import { WorkspaceResource, byAgentOrder, resourceView } from '../views/workspace-resource.ts';
+import { WorkspaceResource, byAgentOrder, resourceView, resourceViewOptions } from '../views/workspace-resource.ts';
 import { readableVersion } from './template-versions.ts';
 
 const values = z
@@ -132,7 +132,7 @@ export function registerDryRunRoutes(app: App, deps: AppDeps): void {
     const { job, administers } = await load(c, c.req.valid('param'));
     if (isActiveJob(job.status)) throw new DomainError('CONFLICT', 'The dry run has not finished yet');
     const trees = await listResourceTrees(db, [job.id]);
-    const options = { now: deps.now(), showSensitive: administers };
+    const options = resourceViewOptions(deps, administers);
     return c.json(
       trees.toSorted(byAgentOrder).map((tree) => resourceView(tree, options)),
       200,

@@ -1,39 +1,35 @@
 import { z } from '@hono/zod-openapi';
 import { type AppProblem, type SubAgentApp, createSubAgents } from '../../commands/sub-agents.ts';
+import { agentLimits, characters } from '../../domain/agent-limits.ts';
 import { NIL_UUID } from '../../domain/ids.ts';
 import { maxSubAgentApps, sharingLevels } from '../../domain/sub-agents.ts';
 import type { App, AppDeps } from '../context.ts';
 import { zodValidations } from '../errors.ts';
 import { defineRoute } from '../route.ts';
-import { json, jsonBody, uuid } from '../schemas.ts';
+import { json, jsonBody, limitedText, uuid } from '../schemas.ts';
 
-const text = (max: number) =>
-  z
-    .string()
-    .max(max)
-    .refine((value) => !value.includes('\0'), { message: 'must not contain a NUL' });
 const AppSpec = z
   .object({
-    slug: text(1_024),
-    display_name: text(64).nullish(),
-    icon: text(256).nullish(),
-    command: text(2_048).nullish(),
-    url: text(2_048).nullish(),
+    slug: limitedText(characters(1_024)),
+    display_name: limitedText(agentLimits.appDisplayName).nullish(),
+    icon: limitedText(agentLimits.appIcon).nullish(),
+    command: limitedText(agentLimits.appCommand).nullish(),
+    url: limitedText(agentLimits.appUrl).nullish(),
     external: z.boolean().nullish(),
     subdomain: z.boolean().nullish(),
     share: z.enum(sharingLevels).nullish(),
     healthcheck: z
       .object({
-        url: text(2_048).default(''),
-        interval: z.number().int().max(3_600).default(0),
-        threshold: z.number().int().max(100).default(0),
+        url: limitedText(agentLimits.appUrl).default(''),
+        interval: z.number().int().max(agentLimits.healthcheckIntervalSeconds.max).default(0),
+        threshold: z.number().int().max(agentLimits.healthcheckThreshold.max).default(0),
       })
       .nullish(),
     order: z.number().int().min(-2_147_483_648).max(2_147_483_647).nullish(),
-    group: text(64).nullish(),
+    group: limitedText(agentLimits.appGroup).nullish(),
     hidden: z.boolean().nullish(),
     open_in: z.enum(['slim-window', 'tab']).nullish(),
-    tooltip: text(2_048).nullish(),
+    tooltip: limitedText(agentLimits.appTooltip).nullish(),
   })
   .openapi('SubAgentApp');
 
@@ -41,9 +37,9 @@ const CreateSubAgent = z
   .object({
     id: uuid().optional().openapi({ description: 'a sub-agent that the template declares' }),
     name: z.string().default(''),
-    directory: text(1_024).default(''),
-    architecture: text(64).default(''),
-    operating_system: text(64).default(''),
+    directory: limitedText(agentLimits.directory).default(''),
+    architecture: limitedText(agentLimits.architecture).default(''),
+    operating_system: limitedText(agentLimits.operatingSystem).default(''),
     display_apps: z
       .array(z.enum(['vscode', 'vscode_insiders', 'web_terminal', 'ssh_helper', 'port_forwarding_helper']))
       .default([])

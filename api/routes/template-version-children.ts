@@ -14,7 +14,7 @@ import { JobLog, JobLogsQuery, jobLogsResponse } from '../job-logs.ts';
 import { defineRoute } from '../route.ts';
 import { json, uuid } from '../schemas.ts';
 import { TemplateVersionParameter, parameterView } from '../views/template-parameter.ts';
-import { WorkspaceResource, byAgentOrder, resourceView } from '../views/workspace-resource.ts';
+import { WorkspaceResource, byAgentOrder, resourceView, resourceViewOptions } from '../views/workspace-resource.ts';
 import { readableVersion } from './template-versions.ts';
 
 const TemplateVersionVariable = z
@@ -153,10 +153,10 @@ export function registerTemplateVersionChildRoutes(app: App, deps: AppDeps): voi
   });
   app.openapi(resources, async (c) => {
     const version = await finishedVersion(c, c.req.valid('param').templateversion);
-    const showSensitive = isAllowed(c.var.subject, 'update', versionObject(version));
+    const options = resourceViewOptions(deps, isAllowed(c.var.subject, 'update', versionObject(version)));
     const trees = await listResourceTrees(db, [version.job.id], 'start');
     return c.json(
-      trees.toSorted(byAgentOrder).map((tree) => resourceView(tree, { now: deps.now(), showSensitive })),
+      trees.toSorted(byAgentOrder).map((tree) => resourceView(tree, options)),
       200,
     );
   });

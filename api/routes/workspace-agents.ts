@@ -7,7 +7,7 @@ import { agentPlaceFor, connectedAgentFor } from '../agent-place.ts';
 import type { App, AppDeps } from '../context.ts';
 import { defineRoute } from '../route.ts';
 import { json, uuid } from '../schemas.ts';
-import { WorkspaceAgent, agentView } from '../views/workspace-resource.ts';
+import { WorkspaceAgent, agentView, resourceViewOptions } from '../views/workspace-resource.ts';
 
 const ListeningPorts = z
   .object({
@@ -42,7 +42,7 @@ export function registerWorkspaceAgentRoutes(app: App, deps: AppDeps): void {
     const agent = await findAgentTree(deps.db, agentId);
     if (agent === undefined) throw notFound();
     const showSensitive = isWorkspaceAllowed(c.var.subject, 'update', workspace);
-    return c.json(agentView(agent, { now: deps.now(), showSensitive }), 200);
+    return c.json(agentView(agent, resourceViewOptions(deps, showSensitive)), 200);
   });
   app.openapi(ports, async (c) => {
     const { agentId } = await connectedAgentFor(c, c.req.valid('param').agent, 'read');

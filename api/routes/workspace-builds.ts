@@ -22,6 +22,7 @@ import { idempotency } from '../idempotency.ts';
 import { defineRoute } from '../route.ts';
 import { MessageResponse, json, jsonBody, pageQuery, paged, userRef, uuid } from '../schemas.ts';
 import { WorkspaceBuild, type WorkspaceBuildBody, buildView, loadBuildParts } from '../views/workspace-build.ts';
+import { resourceViewOptions } from '../views/workspace-resource.ts';
 import { ParameterValues } from './workspaces.ts';
 
 /** Base64 of at most 16 MiB of state. */
@@ -126,9 +127,9 @@ export async function bodiesOf(c: Context<ApiEnv>, builds: readonly BuildView[])
   const { deps, subject } = c.var;
   const [first] = builds;
   if (first === undefined) return [];
-  const showSensitive = isWorkspaceAllowed(subject, 'update', first.workspace);
+  const options = resourceViewOptions(deps, isWorkspaceAllowed(subject, 'update', first.workspace));
   const parts = await loadBuildParts(deps.db, builds);
-  return builds.map((build) => buildView(build, parts, { now: deps.now(), showSensitive }));
+  return builds.map((build) => buildView(build, parts, options));
 }
 
 /** One build; while it waits, also how many workers could take it. */

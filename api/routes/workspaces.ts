@@ -15,7 +15,7 @@ import { etagResponse } from '../etag.ts';
 import { idempotency } from '../idempotency.ts';
 import { defineRoute } from '../route.ts';
 import { json, jsonBody, organizationRef, pageQuery, paged, queryBoolean, userRef, uuid } from '../schemas.ts';
-import { Workspace, type WorkspaceBody, loadWorkspaceBodies } from '../views/workspace.ts';
+import { Workspace, type WorkspaceBody, type WorkspaceViewOptions, loadWorkspaceBodies } from '../views/workspace.ts';
 
 export const ParameterValues = z
   .array(z.object({ name: z.string().min(1), value: z.string() }))
@@ -151,13 +151,19 @@ const deleteFavorite = defineRoute({
   request: { params: idParam },
 });
 
+const viewOptions = ({ deps, subject }: ApiEnv['Variables']): WorkspaceViewOptions => ({
+  subject,
+  now: deps.now(),
+  allowRenames: deps.config.CODER_ALLOW_WORKSPACE_RENAMES,
+  fallbackTroubleshootingUrl: deps.config.CODER_AGENT_FALLBACK_TROUBLESHOOTING_URL,
+});
+
 /** Body of one workspace; throws NOT_FOUND when its row went away meanwhile. */
 export async function workspaceBodyOf(c: Context<ApiEnv>, workspaceId: string): Promise<WorkspaceBody> {
-  const { deps, subject } = c.var;
+  const { deps } = c.var;
   const view = await findWorkspaceView(deps.db, workspaceId);
   if (view === undefined) throw notFound();
-  const options = { subject, now: deps.now(), allowRenames: deps.config.CODER_ALLOW_WORKSPACE_RENAMES };
-  const [body] = await loadWorkspaceBodies(deps.db, [view], options);
+  const [body] = await loadWorkspaceBodies(deps.db, [view], viewOptions(c.var));
   return body!;
 }
 
@@ -200,12 +206,7 @@ export function registerWorkspaceRoutes(app: App, deps: AppDeps): void {
     const { q, limit, offset = 0 } = c.req.valid('query');
     const { ids, count } = await listWorkspaceIds(deps.db, c.var.subject, { q, limit, offset });
     const views = await listWorkspaceViews(deps.db, ids);
-    const options = {
-      subject: c.var.subject,
-      now: deps.now(),
-      allowRenames: deps.config.CODER_ALLOW_WORKSPACE_RENAMES,
-    };
-    return c.json({ workspaces: await loadWorkspaceBodies(deps.db, views, options), count }, 200);
+    return c.json({ workspaces: await loadWorkspaceBodies(deps.db, views, viewOptions(c.var)), count }, 200);
   });
   app.openapi(getById, async (c) => {
     const { workspace: id } = c.req.valid('param');

@@ -3,6 +3,7 @@ import type { Manifest as ManifestWire } from '../../agent/protocol.ts';
 import type { Manifest } from '../../commands/agent-manifest.ts';
 import { NIL_UUID } from '../../domain/ids.ts';
 import { WorkspaceApp, appView } from './workspace-app.ts';
+import { AgentScript, scriptView } from './agent-script.ts';
 
 export const AgentManifest = z
   .object({
@@ -33,20 +34,7 @@ export const AgentManifest = z
         timeout: z.number().int().openapi({ description: 'seconds' }),
       }),
     ),
-    scripts: z.array(
-      z.object({
-        id: z.string(),
-        log_source_id: z.string(),
-        log_path: z.string(),
-        script: z.string(),
-        cron: z.string(),
-        run_on_start: z.boolean(),
-        run_on_stop: z.boolean(),
-        start_blocks_login: z.boolean(),
-        timeout: z.number().int().openapi({ description: 'nanoseconds' }),
-        display_name: z.string(),
-      }),
-    ),
+    scripts: z.array(AgentScript),
     devcontainers: z.array(
       z.object({
         id: z.string(),
@@ -70,9 +58,6 @@ export const statsIntervalSeconds = 30;
 /** The ring of readings that an agent keeps (spec/05 §12). */
 export const monitoringConfig = { num_datapoints: 20, collection_interval_seconds: 10 } as const;
 
-/** A script may run for 90 days at most: the number of nanoseconds stays exact in JSON (2^53 ns are 104 days). */
-const nanoseconds = (seconds: number): number => Math.min(seconds, 90 * 86_400) * 1_000_000_000;
-
 /** Source: spec/05 §3. */
 export function manifestView(manifest: Manifest): z.infer<typeof AgentManifest> & ManifestWire {
   return {
@@ -88,7 +73,7 @@ export function manifestView(manifest: Manifest): z.infer<typeof AgentManifest> 
     git_auth_configs: 0,
     // There is no wildcard host for applications yet.
     vscode_port_proxy_uri: '',
-    apps: manifest.apps.map((app) => appView({ ...app, agentId: manifest.agentId, statuses: [] })),
+    apps: manifest.apps.map((app) => appView({ ...app, statuses: [] })),
     environment_variables: manifest.environmentVariables ?? {},
     directory: manifest.directory,
     motd_file: manifest.parentId === null ? manifest.motdFile : '',
@@ -103,18 +88,7 @@ export function manifestView(manifest: Manifest): z.infer<typeof AgentManifest> 
       interval: item.intervalSeconds,
       timeout: item.timeoutSeconds,
     })),
-    scripts: manifest.scripts.map((script) => ({
-      id: script.id,
-      log_source_id: script.logSourceId,
-      log_path: script.logPath,
-      script: script.script,
-      cron: script.cron,
-      run_on_start: script.runOnStart,
-      run_on_stop: script.runOnStop,
-      start_blocks_login: script.startBlocksLogin,
-      timeout: nanoseconds(script.timeoutSeconds),
-      display_name: script.displayName,
-    })),
+    scripts: manifest.scripts.map(scriptView),
     devcontainers: manifest.devcontainers.map((devcontainer) => ({
       id: devcontainer.id,
       name: devcontainer.name,

@@ -6,7 +6,7 @@ import { type ResourceTree, listResourceTrees } from '../../db/queries/workspace
 import { isActiveJob, workspaceStatus } from '../../domain/jobs.ts';
 import { timestamp, toWireTimeOrNull } from '../schemas.ts';
 import { ProvisionerJob, jobView } from './provisioner-job.ts';
-import { WorkspaceResource, byAgentOrder, resourceView } from './workspace-resource.ts';
+import { type ResourceViewOptions, WorkspaceResource, byAgentOrder, resourceView } from './workspace-resource.ts';
 
 export const WorkspaceBuildStatus = z.enum([
   'pending',
@@ -82,11 +82,7 @@ export async function loadBuildParts(db: Db, builds: readonly BuildView[]): Prom
 }
 
 /** A build as clients see it. State is never part of it. Source: spec/06 §9. */
-export function buildView(
-  build: BuildView,
-  parts: BuildParts,
-  options: { now: Date; showSensitive: boolean },
-): WorkspaceBuildBody {
+export function buildView(build: BuildView, parts: BuildParts, options: ResourceViewOptions): WorkspaceBuildBody {
   const metadata = {
     template_version_name: build.templateVersionName,
     template_id: build.templateId,

@@ -1,7 +1,9 @@
 import { z } from '@hono/zod-openapi';
+import type { Config } from '../../config.ts';
 import type { AgentTree, ResourceTree } from '../../db/queries/workspace-resources.ts';
 import { agentHealth, agentStatus, startupScriptBehavior } from '../../domain/agents.ts';
 import { timestamp } from '../schemas.ts';
+import { AgentScript, scriptView } from './agent-script.ts';
 import { WorkspaceApp, appView } from './workspace-app.ts';
 
 export const WorkspaceAgent = z
@@ -30,6 +32,7 @@ export const WorkspaceAgent = z
     version: z.string(),
     api_version: z.string(),
     apps: z.array(WorkspaceApp),
+    latency: z.object({}).openapi({ description: 'always empty: there are no relays' }),
     connection_timeout_seconds: z.number().int(),
     troubleshooting_url: z.string(),
     subsystems: z.array(z.string()),
@@ -45,17 +48,7 @@ export const WorkspaceAgent = z
       }),
     ),
     scripts: z.array(
-      z.object({
-        id: z.string(),
-        log_source_id: z.string(),
-        log_path: z.string(),
-        script: z.string(),
-        cron: z.string(),
-        run_on_start: z.boolean(),
-        run_on_stop: z.boolean(),
-        start_blocks_login: z.boolean(),
-        timeout: z.number().int().openapi({ description: 'nanoseconds' }),
-        display_name: z.string(),
+      AgentScript.extend({
         exit_code: z.number().int().optional().openapi({ description: 'of its first run' }),
         status: z.enum(['ok', 'exit_failure', 'timed_out', 'pipes_left_open']).optional(),
       }),
@@ -82,16 +75,27 @@ export const WorkspaceResource = z
   .openapi('WorkspaceResource');
 export type WorkspaceResourceBody = z.infer<typeof WorkspaceResource>;
 
-const nanoseconds = 1_000_000_000;
-
 export interface ResourceViewOptions {
   readonly now: Date;
   /** The caller may update the workspace or template; others get sensitive metadata as empty text and no environment. */
   readonly showSensitive: boolean;
+  /** Where users of agents without an address of their own are sent; empty = nowhere. */
+  readonly fallbackTroubleshootingUrl: string;
 }
 
+/** What the views of builds, resources and agents need to know, for a caller who may or may not see all. */
+export const resourceViewOptions = (
+  { now, config }: { now(): Date; readonly config: Config },
+  showSensitive: boolean,
+): ResourceViewOptions => ({
+  now: now(),
+  showSensitive,
+  fallbackTroubleshootingUrl: config.CODER_AGENT_FALLBACK_TROUBLESHOOTING_URL,
+});
+
 /** An agent as clients see it: status and health are derived now; its token is never part of it. Source: spec/06 §9. */
-export function agentView(agent: AgentTree, { now, showSensitive }: ResourceViewOptions): WorkspaceAgentBody {
+export function agentView(agent: AgentTree, options: ResourceViewOptions): WorkspaceAgentBody {
+  const { now, showSensitive, fallbackTroubleshootingUrl } = options;
   const status = agentStatus(agent, now);
   // One that fell silent was not seen to leave: it left when it was last seen.
   const disconnectedAt =
@@ -125,8 +129,9 @@ export function agentView(agent: AgentTree, { now, showSensitive }: ResourceView
     version: agent.version,
     api_version: agent.apiVersion,
     apps: agent.apps.map(appView),
+    latency: {},
     connection_timeout_seconds: agent.connectionTimeoutSeconds,
-    troubleshooting_url: agent.troubleshootingUrl,
+    troubleshooting_url: agent.troubleshootingUrl || fallbackTroubleshootingUrl,
     subsystems: agent.subsystems,
     health: { ...agentHealth(status, agent.lifecycleState) },
     display_apps: agent.displayApps.toSorted(),
@@ -138,16 +143,7 @@ export function agentView(agent: AgentTree, { now, showSensitive }: ResourceView
       icon: source.icon,
     })),
     scripts: agent.scripts.map((script) => ({
-      id: script.id,
-      log_source_id: script.logSourceId,
-      log_path: script.logPath,
-      script: script.script,
-      cron: script.cron,
-      run_on_start: script.runOnStart,
-      run_on_stop: script.runOnStop,
-      start_blocks_login: script.startBlocksLogin,
-      timeout: script.timeoutSeconds * nanoseconds,
-      display_name: script.displayName,
+      ...scriptView(script),
       ...(script.firstRun !== null && { exit_code: script.firstRun.exitCode, status: script.firstRun.status }),
     })),
     startup_script_behavior: startupScriptBehavior(agent.scripts),

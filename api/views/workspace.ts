@@ -50,6 +50,7 @@ export interface WorkspaceViewOptions {
   readonly subject: Subject;
   readonly now: Date;
   readonly allowRenames: boolean;
+  readonly fallbackTroubleshootingUrl: string;
 }
 
 /** Workspaces as clients see them, in the given order; a constant number of statements whatever their number. */
@@ -76,10 +77,11 @@ function workspaceBody(
   parts: BuildParts & { status: AppStatusRow | undefined },
   options: WorkspaceViewOptions,
 ): WorkspaceBody {
-  const { subject, now } = options;
+  const { subject, now, fallbackTroubleshootingUrl } = options;
   const latestBuild = buildView(view.latestBuild, parts, {
     now,
     showSensitive: isWorkspaceAllowed(subject, 'update', view),
+    fallbackTroubleshootingUrl,
   });
   // Sub-agents do not count (spec/01 §6 "Healthy").
   const failing = latestBuild.resources

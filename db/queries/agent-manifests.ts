@@ -13,6 +13,7 @@ import {
   workspaceResources,
 } from '../schema/workspace-agents.ts';
 import { workspaceBuilds, workspaces } from '../schema/workspaces.ts';
+import { appColumns, scriptColumns } from './workspace-resources.ts';
 
 /** Everything that an agent needs to run, except secrets: one statement per kind, side by side. Source: spec/05 §3. */
 export async function findManifest(db: Db, agentId: string) {
@@ -58,41 +59,12 @@ export async function findManifest(db: Db, agentId: string) {
       .innerJoin(users, eq(users.id, workspaces.ownerId))
       .where(eq(liveWorkspaceAgents.id, agentId)),
     db
-      .select({
-        id: workspaceApps.id,
-        slug: workspaceApps.slug,
-        displayName: workspaceApps.displayName,
-        url: workspaceApps.url,
-        external: workspaceApps.external,
-        command: workspaceApps.command,
-        icon: workspaceApps.icon,
-        subdomain: workspaceApps.subdomain,
-        sharingLevel: workspaceApps.sharingLevel,
-        healthcheckUrl: workspaceApps.healthcheckUrl,
-        healthcheckInterval: workspaceApps.healthcheckInterval,
-        healthcheckThreshold: workspaceApps.healthcheckThreshold,
-        health: workspaceApps.health,
-        displayGroup: workspaceApps.displayGroup,
-        hidden: workspaceApps.hidden,
-        openIn: workspaceApps.openIn,
-        tooltip: workspaceApps.tooltip,
-      })
+      .select(appColumns)
       .from(workspaceApps)
       .where(eq(workspaceApps.agentId, agentId))
       .orderBy(asc(workspaceApps.displayOrder), asc(workspaceApps.slug)),
     db
-      .select({
-        id: workspaceAgentScripts.id,
-        logSourceId: workspaceAgentScripts.logSourceId,
-        logPath: workspaceAgentScripts.logPath,
-        script: workspaceAgentScripts.script,
-        cron: workspaceAgentScripts.cron,
-        runOnStart: workspaceAgentScripts.runOnStart,
-        runOnStop: workspaceAgentScripts.runOnStop,
-        startBlocksLogin: workspaceAgentScripts.startBlocksLogin,
-        timeoutSeconds: workspaceAgentScripts.timeoutSeconds,
-        displayName: workspaceAgentScripts.displayName,
-      })
+      .select(scriptColumns)
       .from(workspaceAgentScripts)
       .where(eq(workspaceAgentScripts.workspaceAgentId, agentId))
       .orderBy(asc(workspaceAgentScripts.displayName), asc(workspaceAgentScripts.id)),

@@ -1,6 +1,6 @@
-import { asc, eq, inArray, sql } from 'drizzle-orm';
+import { and, asc, eq, inArray, sql } from 'drizzle-orm';
 import { type Db, preparedQuery } from '../client.ts';
-import { workspaceAgentMetadata } from '../schema/workspace-agents.ts';
+import { workspaceAgentMetadata, workspaceAgentMetadataValues } from '../schema/workspace-agents.ts';
 
 export interface MetadataUpdate {
   readonly agentId: string;
@@ -24,10 +24,13 @@ export async function writeMetadata(db: Db, updates: readonly MetadataUpdate[]):
       })),
   );
   await db.execute(sql`
-    update workspace_agent_metadata m set value = r.value, error = r.error, collected_at = to_timestamp(r.collected_at)
+    insert into workspace_agent_metadata_values as v (workspace_agent_id, key, value, error, collected_at)
+    select r.agent_id, r.key, r.value, r.error, to_timestamp(r.collected_at)
     from json_to_recordset(${rows}::text::json) as r(agent_id uuid, key text, value text, error text, collected_at float8)
-    where m.workspace_agent_id = r.agent_id and m.key = r.key
-      and (m.collected_at is null or m.collected_at <= to_timestamp(r.collected_at))`);
+    join workspace_agent_metadata m on m.workspace_agent_id = r.agent_id and m.key = r.key
+    on conflict (workspace_agent_id, key) do update
+      set value = excluded.value, error = excluded.error, collected_at = excluded.collected_at
+      where v.collected_at <= excluded.collected_at`);
 }
 
 /** The keys that the agent's template defines. */
@@ -52,11 +55,18 @@ export async function listMetadata(db: Db, agentIds: readonly string[]) {
       script: workspaceAgentMetadata.script,
       intervalSeconds: workspaceAgentMetadata.intervalSeconds,
       timeoutSeconds: workspaceAgentMetadata.timeoutSeconds,
-      value: workspaceAgentMetadata.value,
-      error: workspaceAgentMetadata.error,
-      collectedAt: workspaceAgentMetadata.collectedAt,
+      value: sql<string>`coalesce(${workspaceAgentMetadataValues.value}, '')`,
+      error: sql<string>`coalesce(${workspaceAgentMetadataValues.error}, '')`,
+      collectedAt: workspaceAgentMetadataValues.collectedAt,
     })
     .from(workspaceAgentMetadata)
+    .leftJoin(
+      workspaceAgentMetadataValues,
+      and(
+        eq(workspaceAgentMetadataValues.workspaceAgentId, workspaceAgentMetadata.workspaceAgentId),
+        eq(workspaceAgentMetadataValues.key, workspaceAgentMetadata.key),
+      ),
+    )
     .where(inArray(workspaceAgentMetadata.workspaceAgentId, [...agentIds]))
     .orderBy(asc(workspaceAgentMetadata.displayOrder), asc(workspaceAgentMetadata.key));
 }

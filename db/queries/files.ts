@@ -1,5 +1,6 @@
 import { and, eq, sql } from 'drizzle-orm';
 import { createHash } from 'node:crypto';
+import { NIL_UUID } from '../../domain/ids.ts';
 import type { Subject } from '../../domain/subject.ts';
 import { readableBy } from '../authorization-filter.ts';
 import type { Db } from '../client.ts';
@@ -65,4 +66,19 @@ export async function isInAdministeredVersion(db: Db, subject: Subject, fileId: 
     )
     .limit(1);
   return rows.length > 0;
+}
+
+const agentType = 'text/javascript';
+
+/** Keeps the agent of this version: machines that were made for it may start again long after an upgrade. */
+export const storeAgentBundle = (db: Db, code: Buffer) =>
+  upsertFile(db, { createdBy: NIL_UUID, mimetype: agentType, data: code });
+
+/** The agent with this digest, of whatever version. Other files are never found. */
+export async function findAgentBundle(db: Db, sha256: string): Promise<Buffer | undefined> {
+  const [row] = await db
+    .select({ data: files.data })
+    .from(files)
+    .where(and(eq(files.hash, sha256), eq(files.createdBy, NIL_UUID), eq(files.mimetype, agentType)));
+  return row?.data;
 }

@@ -42,6 +42,41 @@ const agentColumns = {
   disconnectedAt: workspaceAgentConnections.disconnectedAt,
 };
 
+export const appColumns = {
+  id: workspaceApps.id,
+  agentId: workspaceApps.agentId,
+  slug: workspaceApps.slug,
+  displayName: workspaceApps.displayName,
+  icon: workspaceApps.icon,
+  command: workspaceApps.command,
+  url: workspaceApps.url,
+  external: workspaceApps.external,
+  subdomain: workspaceApps.subdomain,
+  sharingLevel: workspaceApps.sharingLevel,
+  healthcheckUrl: workspaceApps.healthcheckUrl,
+  healthcheckInterval: workspaceApps.healthcheckInterval,
+  healthcheckThreshold: workspaceApps.healthcheckThreshold,
+  health: workspaceApps.health,
+  displayGroup: workspaceApps.displayGroup,
+  hidden: workspaceApps.hidden,
+  openIn: workspaceApps.openIn,
+  tooltip: workspaceApps.tooltip,
+};
+
+export const scriptColumns = {
+  id: workspaceAgentScripts.id,
+  agentId: workspaceAgentScripts.workspaceAgentId,
+  logSourceId: workspaceAgentScripts.logSourceId,
+  logPath: workspaceAgentScripts.logPath,
+  script: workspaceAgentScripts.script,
+  cron: workspaceAgentScripts.cron,
+  startBlocksLogin: workspaceAgentScripts.startBlocksLogin,
+  runOnStart: workspaceAgentScripts.runOnStart,
+  runOnStop: workspaceAgentScripts.runOnStop,
+  timeoutSeconds: workspaceAgentScripts.timeoutSeconds,
+  displayName: workspaceAgentScripts.displayName,
+};
+
 /**
  * Resources of many jobs with everything below them, in a constant number of statements. `transition` narrows imports to
  * their start plan.
@@ -126,17 +161,7 @@ async function withChildren(db: Db, agents: Awaited<ReturnType<typeof listAgents
     listAppStatuses(db, ids),
     db
       .select({
-        id: workspaceAgentScripts.id,
-        agentId: workspaceAgentScripts.workspaceAgentId,
-        logSourceId: workspaceAgentScripts.logSourceId,
-        logPath: workspaceAgentScripts.logPath,
-        script: workspaceAgentScripts.script,
-        cron: workspaceAgentScripts.cron,
-        startBlocksLogin: workspaceAgentScripts.startBlocksLogin,
-        runOnStart: workspaceAgentScripts.runOnStart,
-        runOnStop: workspaceAgentScripts.runOnStop,
-        timeoutSeconds: workspaceAgentScripts.timeoutSeconds,
-        displayName: workspaceAgentScripts.displayName,
+        ...scriptColumns,
         firstRun: { exitCode: firstRun.exitCode, status: firstRun.status },
       })
       .from(workspaceAgentScripts)
@@ -175,26 +200,7 @@ function withStatuses<T extends { id: string }>(apps: readonly T[], statuses: re
 
 async function listApps(db: Db, agentIds: readonly string[]) {
   return db
-    .select({
-      id: workspaceApps.id,
-      agentId: workspaceApps.agentId,
-      slug: workspaceApps.slug,
-      displayName: workspaceApps.displayName,
-      icon: workspaceApps.icon,
-      command: workspaceApps.command,
-      url: workspaceApps.url,
-      external: workspaceApps.external,
-      subdomain: workspaceApps.subdomain,
-      sharingLevel: workspaceApps.sharingLevel,
-      healthcheckUrl: workspaceApps.healthcheckUrl,
-      healthcheckInterval: workspaceApps.healthcheckInterval,
-      healthcheckThreshold: workspaceApps.healthcheckThreshold,
-      health: workspaceApps.health,
-      displayGroup: workspaceApps.displayGroup,
-      hidden: workspaceApps.hidden,
-      openIn: workspaceApps.openIn,
-      tooltip: workspaceApps.tooltip,
-    })
+    .select(appColumns)
     .from(workspaceApps)
     .where(inArray(workspaceApps.agentId, [...agentIds]))
     .orderBy(asc(workspaceApps.displayOrder), asc(workspaceApps.slug));

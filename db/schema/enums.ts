@@ -1,4 +1,5 @@
 import { pgEnum } from 'drizzle-orm/pg-core';
+import { agentLifecycleStates } from '../../domain/agent-lifecycle.ts';
 
 /** Enumerations with the exact values of spec/01 §0.2. */
 export const userStatus = pgEnum('user_status', ['active', 'suspended', 'dormant']);
@@ -47,17 +48,7 @@ export const buildReason = pgEnum('build_reason', [
 ]);
 export const prebuildStatus = pgEnum('prebuild_status', ['normal', 'hard_limited', 'validation_failed']);
 export const prebuildStage = pgEnum('prebuild_stage', ['none', 'create', 'claim']);
-export const agentLifecycleState = pgEnum('workspace_agent_lifecycle_state', [
-  'created',
-  'starting',
-  'start_timeout',
-  'start_error',
-  'ready',
-  'shutting_down',
-  'shutdown_timeout',
-  'shutdown_error',
-  'off',
-]);
+export const agentLifecycleState = pgEnum('workspace_agent_lifecycle_state', agentLifecycleStates);
 export const agentSubsystem = pgEnum('workspace_agent_subsystem', ['envbuilder', 'envbox', 'exectrace']);
 export const agentKeyScope = pgEnum('agent_key_scope_enum', ['all', 'no_user_data']);
 export const displayApp = pgEnum('display_app', [

@@ -217,6 +217,7 @@ export const workspaceAgentLogs = pgTable(
   (t) => [index('workspace_agent_logs_agent_idx').on(t.agentId, t.id)],
 );
 
+/** What a template wants to know of a workspace. */
 export const workspaceAgentMetadata = pgTable(
   'workspace_agent_metadata',
   {
@@ -224,15 +225,32 @@ export const workspaceAgentMetadata = pgTable(
     key: varchar('key', { length: 127 }).notNull(),
     displayName: varchar('display_name', { length: 127 }).notNull(),
     script: text('script').notNull(),
-    value: varchar('value', { length: 65_536 }).notNull().default(''),
-    error: varchar('error', { length: 65_536 }).notNull().default(''),
     /** Seconds, as the template states them. */
     timeoutSeconds: integer('timeout').notNull(),
     intervalSeconds: integer('interval').notNull(),
-    collectedAt: instant('collected_at'),
     displayOrder: integer('display_order').notNull().default(0),
   },
   (t) => [primaryKey({ columns: [t.workspaceAgentId, t.key] })],
+);
+
+/** Written all the time and lost in a crash of the database, until the agent collects again (unlogged, in the migration). */
+export const workspaceAgentMetadataValues = pgTable(
+  'workspace_agent_metadata_values',
+  {
+    workspaceAgentId: uuid('workspace_agent_id').notNull(),
+    key: varchar('key', { length: 127 }).notNull(),
+    value: varchar('value', { length: 2_048 }).notNull(),
+    error: varchar('error', { length: 2_048 }).notNull(),
+    collectedAt: instant('collected_at').notNull(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.workspaceAgentId, t.key] }),
+    foreignKey({
+      name: 'workspace_agent_metadata_values_definition_fk',
+      columns: [t.workspaceAgentId, t.key],
+      foreignColumns: [workspaceAgentMetadata.workspaceAgentId, workspaceAgentMetadata.key],
+    }).onDelete('cascade'),
+  ],
 );
 
 export const workspaceAgentDevcontainers = pgTable(

@@ -59,9 +59,10 @@ function run(shell: string, server: FakeServer, { path = process.env['PATH'] ?? 
   onTestFinished(() => void child.kill('SIGKILL'));
   return { home, code, stderr: () => stderr };
 }
+const isAgent = (path: string) => /^\/bin\/agent\.mjs\?sha256=[0-9a-f]{64}$/.test(path);
 const serve = (server: FakeServer, content: () => string | undefined) => {
   server.handler = ({ path }) => {
-    const body = path === '/bin/agent.mjs' ? content() : undefined;
+    const body = isAgent(path) ? content() : undefined;
     return { status: body === undefined ? 404 : 200, body: body ?? '' };
   };
 };
@@ -128,7 +129,7 @@ describe('the init script', () => {
     let content = `${program}\n// changed`;
     serve(server, () => content);
     const { home, code, stderr } = run('sh', server);
-    await waitFor('two attempts', async () => server.to('/bin/agent.mjs').length >= 2);
+    await waitFor('two attempts', async () => server.requests.filter(({ path }) => isAgent(path)).length >= 2);
     expect(existsSync(join(home, 'ran'))).toBe(false);
     expect(stderr()).toContain('another checksum');
     content = program;
@@ -164,7 +165,7 @@ describe('the init script', () => {
     const server = await fakeServer();
     server.handler = ({ path }) => ({
       status: 200,
-      body: path === '/bin/agent.mjs' ? program : '#!/bin/sh\ntouch $HOME/ran\n',
+      body: isAgent(path) ? program : '#!/bin/sh\ntouch $HOME/ran\n',
     });
     const path = pathWith([...tools, 'curl']);
     const { home, code } = run('sh', server, { path });

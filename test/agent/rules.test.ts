@@ -8,7 +8,8 @@ import { mayFollow, scriptsOutcome, stateAfter } from '../../agent/lifecycle.ts'
 import { createLineSplitter } from '../../agent/lines.ts';
 import { parseProcNet } from '../../agent/listening-ports.ts';
 import { isDue, timeoutMsOf } from '../../agent/metadata-schedule.ts';
-import { type ManifestApp, lifecycleStates } from '../../agent/protocol.ts';
+import type { ManifestApp } from '../../agent/protocol.ts';
+import { agentLifecycleStates } from '../../domain/agent-lifecycle.ts';
 import { parseEvent } from '../../agent/reinit-stream.ts';
 import { memoryUsage } from '../../agent/resource-monitors.ts';
 import { readSettings } from '../../agent/settings.ts';
@@ -21,8 +22,8 @@ import { temporaryDirectory } from './support/builders.ts';
 
 describe('lifecycle', () => {
   test('only a later state follows', () => {
-    for (const [i, last] of lifecycleStates.entries())
-      for (const [j, next] of lifecycleStates.entries()) expect(mayFollow(last, next)).toBe(j > i);
+    for (const [i, last] of agentLifecycleStates.entries())
+      for (const [j, next] of agentLifecycleStates.entries()) expect(mayFollow(last, next)).toBe(j > i);
     expect(mayFollow(undefined, 'starting')).toBe(true);
   });
   test('a failure outweighs a timeout; open pipes are neither', () => {

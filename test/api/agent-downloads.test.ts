@@ -3,8 +3,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { storeAgentBundle } from '../../db/queries/files.ts';
 import { createTestApi } from '../support/api.ts';
 import type { TestApi } from '../support/api.ts';
+import { tarOf } from '../support/builders.ts';
 
 let api: TestApi;
 let directory: string;
@@ -30,6 +32,27 @@ describe('the agent', () => {
     expect(first.headers.get('content-digest')).toBe(digestOf(first.text));
     const again = await get('/bin/agent.mjs', { 'If-None-Match': first.headers.get('etag') ?? '' });
     expect([again.status, again.text]).toEqual([304, '']);
+  });
+  test('of an earlier version is found by its digest, and nothing else is', async () => {
+    const current = await get('/bin/agent.mjs');
+    const digest = createHash('sha256').update(current.text).digest('hex');
+    expect((await get(`/bin/agent.mjs?sha256=${digest}`)).text).toBe(current.text);
+    const former = Buffer.from('// an agent of last year');
+    const { hash } = await storeAgentBundle(api.db, former);
+    const found = await get(`/bin/agent.mjs?sha256=${hash}`);
+    expect([found.status, found.text, found.headers.get('content-digest')]).toEqual([
+      200,
+      former.toString(),
+      digestOf(former.toString()),
+    ]);
+    // A template's archive stands in the same table.
+    const archive = new Uint8Array(await tarOf({ 'main.tf': '' }));
+    const headers = { 'Content-Type': 'application/x-tar' };
+    const upload = await api.request('POST', '/api/v2/files', { token: api.ownerToken, headers, body: archive });
+    expect(upload.status).toBe(201);
+    const ofArchive = createHash('sha256').update(archive).digest('hex');
+    expect((await get(`/bin/agent.mjs?sha256=${ofArchive}`)).status).toBe(404);
+    expect((await get('/bin/agent.mjs?sha256=x')).status).toBe(400);
   });
   test('is no single executable', async () => {
     const answer = await get('/bin/agent-linux-amd64');

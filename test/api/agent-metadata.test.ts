@@ -1,6 +1,6 @@
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { workspaceAgentMetadata } from '../../db/schema/workspace-agents.ts';
+import { workspaceAgentMetadataValues } from '../../db/schema/workspace-agents.ts';
 import { workspaceAgentStats } from '../../db/schema/agent-reports.ts';
 import { workspaceBuilds, workspaces } from '../../db/schema/workspaces.ts';
 import { createAgentIngest } from '../../ingest/agent-ingest.ts';
@@ -37,9 +37,9 @@ const stored = async (agent: TestAgent) =>
   Object.fromEntries(
     (
       await api.db
-        .select({ key: workspaceAgentMetadata.key, value: workspaceAgentMetadata.value })
-        .from(workspaceAgentMetadata)
-        .where(eq(workspaceAgentMetadata.workspaceAgentId, agent.id))
+        .select({ key: workspaceAgentMetadataValues.key, value: workspaceAgentMetadataValues.value })
+        .from(workspaceAgentMetadataValues)
+        .where(eq(workspaceAgentMetadataValues.workspaceAgentId, agent.id))
     ).map(({ key, value }) => [key, value]),
   );
 
@@ -53,9 +53,19 @@ describe('metadata', () => {
     const before = api.statements.length;
     await api.deps.agents.metadata.flush();
     expect(
-      api.statements.slice(before).filter((text) => text.includes('update workspace_agent_metadata')),
+      api.statements.slice(before).filter((text) => text.includes('insert into workspace_agent_metadata_values')),
     ).toHaveLength(1);
-    for (const agent of agents) expect(await stored(agent)).toEqual({ cpu: '2', memory: '3', disk: '' });
+    for (const agent of agents) expect(await stored(agent)).toEqual({ cpu: '2', memory: '3' });
+  });
+
+  test('is known by its definition also when a crash of the database has emptied its values', async () => {
+    const agent = await newAgent();
+    await report(agent, { cpu: '1' });
+    await api.deps.agents.metadata.flush();
+    await api.db.execute(sql`truncate workspace_agent_metadata_values`);
+    await report(agent, { cpu: '2' });
+    await api.deps.agents.metadata.flush();
+    expect(await stored(agent)).toEqual({ cpu: '2' });
   });
 
   test('under one key in the old form', async () => {
@@ -71,7 +81,7 @@ describe('metadata', () => {
     const answer = await report(agent, { cpu: '1', ['k'.repeat(6_142)]: 'x', disk: '2' });
     expect(answer.status).toBe(400);
     await api.deps.agents.metadata.flush();
-    expect(await stored(agent)).toEqual({ cpu: '1', memory: '', disk: '' });
+    expect(await stored(agent)).toEqual({ cpu: '1' });
   });
 });
 

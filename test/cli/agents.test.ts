@@ -8,7 +8,7 @@ import { workspaceAgentScriptTimings } from '../../db/schema/agent-reports.ts';
 import {
   workspaceAgentConnections,
   workspaceAgentLogs,
-  workspaceAgentMetadata,
+  workspaceAgentMetadataValues,
   workspaceAgents,
 } from '../../db/schema/workspace-agents.ts';
 import { workspaceBuilds, workspaces } from '../../db/schema/workspaces.ts';
@@ -92,10 +92,13 @@ test('show tells how agents, apps and scripts are and what the agent measures', 
     stage: 'start',
     status: 'exit_failure',
   });
-  await api.db
-    .update(workspaceAgentMetadata)
-    .set({ value: '0.5\u001B]0;evil\u0007', collectedAt: new Date() })
-    .where(sql`workspace_agent_id = ${agent.id} and key = 'load'`);
+  await api.db.insert(workspaceAgentMetadataValues).values({
+    workspaceAgentId: agent.id,
+    key: 'load',
+    value: '0.5\u001B]0;evil\u0007',
+    error: '',
+    collectedAt: new Date(),
+  });
   const { stdout, stderr, code } = await cli('show', 'dev');
   expect([code, stderr]).toEqual([0, '']);
   expect(stdout).toContain('health     unhealthy: main (agent startup script exited with an error)');

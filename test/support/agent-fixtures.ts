@@ -1,24 +1,17 @@
+import { sql } from 'drizzle-orm';
 import { randomUUID } from 'node:crypto';
-import { and, eq, sql } from 'drizzle-orm';
-import { agentTokenPlace, hashAgentToken } from '../../db/queries/provisioned-resources.ts';
 import {
-  workspaceAgentConnections,
-  workspaceAgentScripts,
-  workspaceAgents,
-  workspaceApps,
-  workspaceResources,
-} from '../../db/schema/workspace-agents.ts';
-import { workspaceBuilds } from '../../db/schema/workspaces.ts';
+  type TestAgent as AgentRow,
+  insertAgentOf as insertAgentRow,
+  insertAppOf,
+  insertScriptOf,
+} from './agent-rows.ts';
 import type { TestApi } from './api.ts';
 import { insertWorkspaceOf } from './template-rows.ts';
 
 type Template = Parameters<typeof insertWorkspaceOf>[1];
 
-export interface TestAgent {
-  readonly id: string;
-  readonly token: string;
-  readonly workspaceId: string;
-  readonly resourceId: string;
+export interface TestAgent extends AgentRow {
   /** Ids by slug. */
   readonly apps: Readonly<Record<string, string>>;
   /** Ids by display name. */
@@ -42,74 +35,34 @@ export interface NewTestAgent {
   readonly scripts?: readonly string[];
 }
 
-/** An agent of the workspace's latest build, as the end of a build would leave it. */
+/** An agent of the workspace's latest build with apps and scripts by name. */
 export async function insertAgentOf(api: TestApi, agent: NewTestAgent): Promise<TestAgent> {
   const { db } = api;
-  const now = new Date();
-  const [id, token] = [randomUUID(), agent.token ?? randomUUID()];
-  const resourceId = agent.resourceId ?? randomUUID();
-  if (agent.resourceId === undefined) {
-    const [build] = await db
-      .select({ jobId: workspaceBuilds.jobId })
-      .from(workspaceBuilds)
-      .where(and(eq(workspaceBuilds.workspaceId, agent.workspaceId), eq(workspaceBuilds.isLatest, true)));
-    await db
-      .insert(workspaceResources)
-      .values({ id: resourceId, createdAt: now, jobId: build!.jobId, transition: 'start', type: 'null', name: 'dev' });
-  }
-  await db.insert(workspaceAgents).values({
-    id,
-    createdAt: now,
-    updatedAt: now,
-    resourceId,
-    name: agent.name ?? 'main',
-    authTokenHash: hashAgentToken(token),
-    authTokenEnc: api.deps.cipher.encrypt(agentTokenPlace(id), Buffer.from(token)),
-    authTokenEncKeyId: api.deps.cipher.keyId,
-    authInstanceId: agent.instanceId ?? null,
-    architecture: 'amd64',
-    operatingSystem: 'linux',
-    environmentVariables: agent.environment === undefined ? null : { ...agent.environment },
-    displayApps: [],
-    parentId: agent.parentId ?? null,
-    apiKeyScope: agent.apiKeyScope ?? 'all',
-    troubleshootingUrl: agent.troubleshootingUrl ?? '',
+  const row = await insertAgentRow(api, agent.workspaceId, {
+    ...(agent.token !== undefined && { token: agent.token }),
+    ...(agent.resourceId !== undefined && { resourceId: agent.resourceId }),
+    ...(agent.connected === true && { connectedAt: new Date() }),
+    columns: {
+      name: agent.name ?? 'main',
+      parentId: agent.parentId ?? null,
+      authInstanceId: agent.instanceId ?? null,
+      apiKeyScope: agent.apiKeyScope ?? 'all',
+      environmentVariables: agent.environment === undefined ? null : { ...agent.environment },
+      troubleshootingUrl: agent.troubleshootingUrl ?? '',
+    },
   });
-  const seenAt = agent.connected === true ? now : null;
-  await db.insert(workspaceAgentConnections).values({ agentId: id, firstConnectedAt: seenAt, lastConnectedAt: seenAt });
-  const apps = (agent.apps ?? []).map(({ slug, healthcheckUrl = '' }) => ({
-    id: randomUUID(),
-    createdAt: now,
-    agentId: id,
-    slug,
-    displayName: slug,
-    healthcheckUrl,
-    health: healthcheckUrl === '' ? ('disabled' as const) : ('initializing' as const),
-  }));
-  if (apps.length > 0) await db.insert(workspaceApps).values(apps);
-  const scripts = (agent.scripts ?? []).map((displayName) => ({
-    id: randomUUID(),
-    workspaceAgentId: id,
-    logSourceId: randomUUID(),
-    logPath: '',
-    createdAt: now,
-    script: 'true',
-    cron: '',
-    startBlocksLogin: false,
-    runOnStart: true,
-    runOnStop: false,
-    timeoutSeconds: 0,
-    displayName,
-  }));
-  if (scripts.length > 0) await db.insert(workspaceAgentScripts).values(scripts);
-  return {
-    id,
-    token,
-    workspaceId: agent.workspaceId,
-    resourceId,
-    apps: Object.fromEntries(apps.map((app) => [app.slug, app.id])),
-    scripts: Object.fromEntries(scripts.map((script) => [script.displayName, script.id])),
-  };
+  const apps: Record<string, string> = {};
+  for (const { slug, healthcheckUrl = '' } of agent.apps ?? [])
+    apps[slug] = await insertAppOf(db, row.id, {
+      slug,
+      displayName: slug,
+      healthcheckUrl,
+      health: healthcheckUrl === '' ? 'disabled' : 'initializing',
+    });
+  const scripts: Record<string, string> = {};
+  for (const displayName of agent.scripts ?? [])
+    scripts[displayName] = await insertScriptOf(db, row.id, { displayName });
+  return { ...row, apps, scripts };
 }
 
 /** A running workspace of the given owner with one agent. */

@@ -32,6 +32,9 @@ export async function insertAgentOf(
   options: {
     token?: string;
     buildNumber?: number;
+    /** Of another agent; default: one of its own. */
+    resourceId?: string;
+    connectedAt?: Date;
     metadataKeys?: string[];
     sources?: string[];
     columns?: AgentColumns;
@@ -39,24 +42,9 @@ export async function insertAgentOf(
 ): Promise<TestAgent> {
   const { db } = api;
   const { token = randomUUID(), metadataKeys = [], sources = [], columns } = options;
-  const [id, resourceId] = [randomUUID(), randomUUID()];
-  const [build] = await db
-    .select({ jobId: workspaceBuilds.jobId })
-    .from(workspaceBuilds)
-    .where(
-      options.buildNumber === undefined
-        ? sql`workspace_id = ${workspaceId} and is_latest`
-        : sql`workspace_id = ${workspaceId} and build_number = ${options.buildNumber}`,
-    );
+  const id = randomUUID();
   const now = new Date();
-  await db.insert(workspaceResources).values({
-    id: resourceId,
-    createdAt: now,
-    jobId: build!.jobId,
-    transition: 'start',
-    type: 'null_resource',
-    name: 'dev',
-  });
+  const resourceId = options.resourceId ?? (await insertResourceOf(db, workspaceId, options.buildNumber));
   await db.insert(workspaceAgents).values({
     id,
     createdAt: now,
@@ -71,7 +59,8 @@ export async function insertAgentOf(
     displayApps: [],
     ...columns,
   });
-  await db.insert(workspaceAgentConnections).values({ agentId: id });
+  const seen = options.connectedAt ?? null;
+  await db.insert(workspaceAgentConnections).values({ agentId: id, firstConnectedAt: seen, lastConnectedAt: seen });
   if (metadataKeys.length > 0)
     await db.insert(workspaceAgentMetadata).values(
       metadataKeys.map((key, index) => ({
@@ -89,6 +78,26 @@ export async function insertAgentOf(
       .insert(workspaceAgentLogSources)
       .values(sources.map((source) => ({ workspaceAgentId: id, id: source, createdAt: now, displayName: 'Script' })));
   return { id, token, workspaceId, resourceId };
+}
+
+async function insertResourceOf(db: Db, workspaceId: string, buildNumber: number | undefined): Promise<string> {
+  const id = randomUUID();
+  const ofBuild = buildNumber === undefined ? sql`is_latest` : sql`build_number = ${buildNumber}`;
+  const [build] = await db
+    .select({ jobId: workspaceBuilds.jobId })
+    .from(workspaceBuilds)
+    .where(sql`workspace_id = ${workspaceId} and ${ofBuild}`);
+  await db
+    .insert(workspaceResources)
+    .values({
+      id,
+      createdAt: new Date(),
+      jobId: build!.jobId,
+      transition: 'start',
+      type: 'null_resource',
+      name: 'dev',
+    });
+  return id;
 }
 
 export async function insertScriptOf(

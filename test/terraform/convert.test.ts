@@ -4,7 +4,7 @@ import type { TemplateReferences } from '../../domain/provisioned.ts';
 import { convertResources } from '../../terraform/convert.ts';
 import type { TerraformInstance } from '../../terraform/instances.ts';
 import { agentsOf } from './support/comparable.ts';
-import { agent, countedIds, instance, references } from './support/instances.ts';
+import { agent, countedIds, deepFrozen, instance, references } from './support/instances.ts';
 
 const convert = (instances: readonly TerraformInstance[], refs: Partial<TemplateReferences> = {}) =>
   convertResources({ instances, references: references(refs), newId: countedIds() });
@@ -180,6 +180,84 @@ describe('agents', () => {
       ['coder_agent.main', 'test_machine.a'],
     ] as const;
     expect(convert([agent('main')], { edges }).warnings).toHaveLength(1);
+  });
+});
+
+describe('transitions', () => {
+  test.each(['stop', 'delete'] as const)(
+    'a %s makes no agent, though its state still has it and its machine',
+    (transition) => {
+      const instances = deepFrozen([
+        agent('main'),
+        app('a'),
+        agent('lonely'),
+        instance('test_machine.m'),
+        instance('coder_metadata.m', { daily_cost: 7 }),
+      ]);
+      const refs = references({ edges: [machine('m')], metadataOf: { 'coder_metadata.m': 'test_machine.m' } });
+      const run = (of: 'start' | 'stop' | 'delete') =>
+        convertResources({ instances, references: refs, newId: countedIds(), transition: of });
+      expect(agentsOf(run('start')).map(({ name }) => name)).toEqual(['main']);
+      const { resources, dailyCost, warnings } = run(transition);
+      expect(resources.map(({ address, agents }) => [address, agents])).toEqual([['test_machine.m', []]]);
+      expect([dailyCost, warnings]).toEqual([7, []]);
+    },
+  );
+});
+
+describe('dev containers', () => {
+  const containers = (...addresses: string[]) =>
+    agentsOf(
+      convert(
+        [
+          agent('main'),
+          instance('test_machine.m'),
+          ...addresses.map((address) => instance(address, { agent_id: 'id-of-main', subagent_id: `sub-${address}` })),
+        ],
+        { edges: [machine('m')] },
+      ),
+    )[0];
+  const namesOf = (...addresses: string[]) => containers(...addresses)?.devcontainers.map(({ name }) => name);
+
+  test('of one name in two modules are told apart by a number', () => {
+    const three = ['module.a.coder_devcontainer.dc', 'module.b.coder_devcontainer.dc', 'coder_devcontainer.dc'];
+    expect(namesOf(...three)).toEqual(['dc', 'dc-2', 'dc-3']);
+    // Neither log sources nor scripts are mixed up.
+    expect(containers(...three)?.scripts.map(({ displayName }) => displayName)).toEqual([
+      'Dev Container (dc)',
+      'Dev Container (dc-2)',
+      'Dev Container (dc-3)',
+    ]);
+  });
+  test('never get a name that somebody wrote', () => {
+    expect(
+      namesOf('module.a.coder_devcontainer.dc', 'module.b.coder_devcontainer.dc', 'module.c.coder_devcontainer.dc-2'),
+    ).toEqual(['dc', 'dc-3', 'dc-2']);
+  });
+  test('of different agents may have the same name', () => {
+    const instances = [
+      agent('main'),
+      agent('other'),
+      instance('test_machine.m'),
+      instance('test_machine.o'),
+      instance('module.a.coder_devcontainer.dc', { agent_id: 'id-of-main' }),
+      instance('module.b.coder_devcontainer.dc', { agent_id: 'id-of-other' }),
+    ];
+    const made = agentsOf(convert(instances, { edges: [machine('m'), machine('o', 'coder_agent.other')] }));
+    expect(made.flatMap((one) => one.devcontainers.map(({ name }) => name))).toEqual(['dc', 'dc']);
+  });
+  test('whose names a sub-agent cannot have get one that it can', () => {
+    const long = `${'a'.repeat(59)}-b`;
+    const rows = convert(
+      [
+        agent('main'),
+        instance('test_machine.m'),
+        instance(`coder_devcontainer.${long}`, { agent_id: 'id-of-main', subagent_id: 'sub' }),
+        app('a', { agent_id: 'sub' }),
+      ],
+      { edges: [machine('m')] },
+    );
+    expect(agentsOf(rows).map(({ name }) => name)).toEqual(['main', 'a'.repeat(59)]);
   });
 });
 

@@ -235,7 +235,7 @@ test('dev containers with children become sub-agents with names of their own', a
   expect(more).toEqual([]);
   expect(dev?.devcontainers.map(({ name, subagentId }) => [name, subagentId])).toEqual([
     ['My_Repo', one?.id],
-    ['My_Repo', two?.id],
+    ['My_Repo-2', two?.id],
     ['plain', null],
   ]);
   expect([one?.name, two?.name]).toEqual(['my-repo', 'my-repo-2']);

@@ -31,20 +31,16 @@ data "coder_parameter" "image" {
   display_name = "Image"
   type         = "string"
   form_type    = "dropdown"
-  default      = "debian:bookworm"
+  default      = "node:22-bookworm"
   mutable      = true
   order        = 1
   option {
-    name  = "Debian 12"
-    value = "debian:bookworm"
-  }
-  option {
-    name  = "Ubuntu 24.04"
-    value = "ubuntu:24.04"
-  }
-  option {
-    name  = "Node 22"
+    name  = "Node 22 on Debian 12"
     value = "node:22-bookworm"
+  }
+  option {
+    name  = "Node 20 on Debian 12"
+    value = "node:20-bookworm"
   }
 }
 
@@ -67,7 +63,7 @@ data "coder_workspace_preset" "small" {
   name    = "Small"
   default = true
   parameters = {
-    (data.coder_parameter.image.name)     = "debian:bookworm"
+    (data.coder_parameter.image.name)     = "node:22-bookworm"
     (data.coder_parameter.memory_mb.name) = "1024"
   }
 }
