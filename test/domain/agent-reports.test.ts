@@ -19,7 +19,9 @@ describe('log lines', () => {
     expect(rows.map((row) => row.length)).toEqual([1_024, 1_024, 452]);
     expect(rows.join('')).toBe('x'.repeat(2_500));
     // Characters, not halves of them.
-    expect(planLogLines([line('😀'.repeat(1_025))], now).map(({ output }) => Array.from(output).length)).toEqual([1_024, 1]);
+    expect(planLogLines([line('😀'.repeat(1_025))], now).map(({ output }) => Array.from(output).length)).toEqual([
+      1_024, 1,
+    ]);
   });
 
   test('keep their order and text, whatever they are', () => {

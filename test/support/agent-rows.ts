@@ -87,16 +87,14 @@ async function insertResourceOf(db: Db, workspaceId: string, buildNumber: number
     .select({ jobId: workspaceBuilds.jobId })
     .from(workspaceBuilds)
     .where(sql`workspace_id = ${workspaceId} and ${ofBuild}`);
-  await db
-    .insert(workspaceResources)
-    .values({
-      id,
-      createdAt: new Date(),
-      jobId: build!.jobId,
-      transition: 'start',
-      type: 'null_resource',
-      name: 'dev',
-    });
+  await db.insert(workspaceResources).values({
+    id,
+    createdAt: new Date(),
+    jobId: build!.jobId,
+    transition: 'start',
+    type: 'null_resource',
+    name: 'dev',
+  });
   return id;
 }
 
