@@ -2,6 +2,7 @@ import { serve } from '@hono/node-server';
 import type { WebSocketServerLike } from '@hono/node-server';
 import { setMaxListeners } from 'node:events';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { WebSocketServer } from 'ws';
 import { loadAgentBundle } from '../agent/bundle.ts';
 import { createPasswordHasher } from '../commands/password-hash.ts';
@@ -23,6 +24,7 @@ import { version } from './version.ts';
 
 /** Requests that are still running when the process is told to stop get this long. */
 const drainMs = 25_000;
+const keepAliveMs = 65_000;
 /** Answers of agents are the largest messages we take (spec/05 §7). */
 const maxMessageBytes = 256 * 1024;
 
@@ -89,6 +91,8 @@ async function start(): Promise<() => Promise<void>> {
   const server = serve({ fetch: app.fetch, hostname, port, websocket }, (address) =>
     logger.info({ address: `${address.address}:${address.port}`, version }, 'API is listening'),
   );
+  // Agents report each ten to thirty seconds: their connections stay open in between.
+  if ('keepAliveTimeout' in server) server.keepAliveTimeout = keepAliveMs;
   server.on('error', (err) => {
     logger.fatal({ err }, 'API cannot listen');
     process.exit(1);
@@ -102,8 +106,11 @@ async function start(): Promise<() => Promise<void>> {
     if ('closeIdleConnections' in server) server.closeIdleConnections();
     const late = setTimeout(() => {
       if ('closeAllConnections' in server) server.closeAllConnections();
+      // Upgraded connections are no longer the server's own.
+      for (const socket of sockets.clients) socket.terminate();
     }, drainMs);
-    await closed;
+    // Whatever still holds the server open: the process ends.
+    await Promise.race([closed, delay(drainMs + 5_000)]);
     clearTimeout(late);
     await agentsClosed;
     await closeMetrics();

@@ -1,5 +1,5 @@
 import { type Db, transaction } from '../db/client.ts';
-import { notify, workspacesChannel } from '../db/notifications.ts';
+import { notify, agentStatesChannel } from '../db/notifications.ts';
 import { lockLifecycle, setLifecycle, setStartup } from '../db/queries/agent-lifecycles.ts';
 import type { AgentIdentity } from '../db/queries/agent-tokens.ts';
 import { type AgentLifecycleState, isAgentVersion, planLifecycle } from '../domain/agent-lifecycle.ts';
@@ -21,7 +21,7 @@ export async function reportLifecycle(
     const next = row === undefined ? null : planLifecycle(row, report, deps.now());
     if (next === null) return;
     await setLifecycle(tx, agent.agentId, next);
-    await notify(tx, workspacesChannel, agent.workspaceId);
+    await notify(tx, agentStatesChannel, agent.workspaceId);
   });
 }
 
@@ -47,6 +47,6 @@ export async function reportStartup(
       apiVersion: report.apiVersion,
       now: deps.now(),
     });
-    await notify(tx, workspacesChannel, agent.workspaceId);
+    await notify(tx, agentStatesChannel, agent.workspaceId);
   });
 }

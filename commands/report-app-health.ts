@@ -1,5 +1,5 @@
 import { type Db, transaction } from '../db/client.ts';
-import { notify, workspacesChannel } from '../db/notifications.ts';
+import { notify, agentStatesChannel } from '../db/notifications.ts';
 import { type AppHealthState, listAppHealths, setAppHealths } from '../db/queries/agent-apps.ts';
 import type { AgentIdentity } from '../db/queries/agent-tokens.ts';
 import { DomainError } from '../domain/errors.ts';
@@ -23,6 +23,6 @@ export const createReportAppHealth = (deps: { db: Db }) =>
     if (changed.length === 0) return;
     await transaction(deps.db, async (tx) => {
       const written = await setAppHealths(tx, agent.agentId, changed);
-      if (written > 0) await notify(tx, workspacesChannel, agent.workspaceId);
+      if (written > 0) await notify(tx, agentStatesChannel, agent.workspaceId);
     });
   };

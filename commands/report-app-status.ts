@@ -1,5 +1,5 @@
 import { type Db, transaction } from '../db/client.ts';
-import { notify, workspacesChannel } from '../db/notifications.ts';
+import { notify, agentStatesChannel } from '../db/notifications.ts';
 import { findLatestAppStatus, insertAppStatus, isAiTaskBuild, lockAppBySlug } from '../db/queries/agent-apps.ts';
 import type { AgentIdentity } from '../db/queries/agent-tokens.ts';
 import {
@@ -52,7 +52,7 @@ export const createReportAppStatus = (deps: Deps) =>
       const createdAt = last === undefined ? now : new Date(Math.max(now.getTime(), last.createdAt.getTime() + 1));
       const { agentId, workspaceId } = agent;
       await insertAppStatus(tx, { createdAt, agentId, appId: app.id, workspaceId, state, message, uri });
-      await notify(tx, workspacesChannel, workspaceId);
+      await notify(tx, agentStatesChannel, workspaceId);
       return { isNew: true, last };
     });
     if (outcome.isNew && !agent.ownerIsSystem && isStatusActivity(state, outcome.last?.state))

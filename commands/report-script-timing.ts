@@ -1,5 +1,5 @@
 import { type Db, transaction } from '../db/client.ts';
-import { notify, workspacesChannel } from '../db/notifications.ts';
+import { notify, agentStatesChannel } from '../db/notifications.ts';
 import type { AgentIdentity } from '../db/queries/agent-tokens.ts';
 import { type ScriptTimingRow, insertScriptTiming, isScriptOf, trimCronTimings } from '../db/queries/script-timings.ts';
 import { invalidField } from '../domain/errors.ts';
@@ -21,6 +21,6 @@ export const createReportScriptTiming = (deps: { db: Db }) =>
       if (!(await insertScriptTiming(tx, timing))) return;
       if (timing.stage === 'cron') await trimCronTimings(tx, timing.scriptId, keptCronRuns);
       // Runs by the clock say nothing about how far the workspace is.
-      else await notify(tx, workspacesChannel, agent.workspaceId);
+      else await notify(tx, agentStatesChannel, agent.workspaceId);
     });
   };

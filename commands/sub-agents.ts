@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { type Db, transaction } from '../db/client.ts';
 import type { ColumnCipher } from '../db/encryption.ts';
-import { notify, workspacesChannel } from '../db/notifications.ts';
+import { agentStatesChannel, notify, workspacesChannel } from '../db/notifications.ts';
 import type { AgentIdentity } from '../db/queries/agent-tokens.ts';
 import { agentTokenPlace } from '../db/queries/provisioned-resources.ts';
 import {
@@ -136,7 +136,7 @@ export function createSubAgents(deps: Deps) {
         now,
       });
       await insertApps(tx, apps);
-      await notify(tx, workspacesChannel, parent.workspaceId);
+      await notify(tx, agentStatesChannel, parent.workspaceId);
       return { agent, appErrors: problems };
     });
   }
@@ -151,7 +151,7 @@ export function createSubAgents(deps: Deps) {
       const known = await updateSubAgent(tx, { ...input, parentId: parent.agentId, now: deps.now() });
       const row = known ? await findSubAgent(tx, parent.agentId, input.id) : undefined;
       if (row === undefined) throw notFound();
-      await notify(tx, workspacesChannel, parent.workspaceId);
+      await notify(tx, agentStatesChannel, parent.workspaceId);
       return row;
     });
     return { agent: opened(child), appErrors: [] };

@@ -5,6 +5,8 @@ import type { Db, Sql } from './client.ts';
 export const jobLogsChannel = 'berth_job_logs';
 export const jobsChannel = 'berth_jobs';
 export const workspacesChannel = 'berth_workspaces';
+/** Ids of workspaces whose agents or apps are in another state: no change that decides who may speak for them. */
+export const agentStatesChannel = 'berth_agent_states';
 export const agentLogsChannel = 'berth_agent_logs';
 export const agentMetadataChannel = 'berth_agent_metadata';
 /** An agent was asked to shut down. */
@@ -15,6 +17,7 @@ const channels = [
   jobLogsChannel,
   jobsChannel,
   workspacesChannel,
+  agentStatesChannel,
   agentLogsChannel,
   agentMetadataChannel,
   agentCommandsChannel,

@@ -38,7 +38,9 @@ export function createAgentAuth(deps: {
   const { db, listener, notify } = deps;
   const kept = new RecentMap<string, Entry>(capacity);
   const ofWorkspace = new Map<string, Set<string>>();
-  let emptiedAt = -Infinity;
+  /** When something of a workspace, or of all, was to be forgotten. */
+  const emptiedAt = new RecentMap<string, number>(capacity);
+  let allEmptiedAt = -Infinity;
   const probe = randomUUID();
   let heardAt = performance.now();
   const probing = setInterval(() => {
@@ -61,28 +63,32 @@ export function createAgentAuth(deps: {
   const unsubscribe = listener.subscribe(workspacesChannel, (ids) => {
     heardAt = performance.now();
     if (ids?.length === 1 && ids[0] === probe) return;
-    emptiedAt = performance.now();
+    const now = performance.now();
     if (ids === undefined) {
+      allEmptiedAt = now;
       kept.clear();
       ofWorkspace.clear();
       return;
     }
-    for (const id of ids)
+    for (const id of ids) {
+      emptiedAt.set(id, now);
       for (const key of Array.from(ofWorkspace.get(id) ?? [])) {
         const entry = kept.get(key);
         if (entry !== undefined) forget(key, entry);
       }
+    }
   });
   /** What was read before something was emptied may be what was to be forgotten. */
   const rememberUnlessEmptied = (identity: AgentIdentity, readAt: number) => {
-    if (emptiedAt < readAt) remember(identity, readAt);
+    const emptied = Math.max(allEmptiedAt, emptiedAt.get(identity.workspaceId) ?? -Infinity);
+    if (emptied < readAt) remember(identity, readAt);
   };
 
   return {
     async find(tokenHash, { fresh }) {
       const key = tokenHash.toString('hex');
       const now = performance.now();
-      const entry = kept.get(key);
+      const entry = kept.peek(key);
       if (!fresh && entry !== undefined && now - entry.readAt < keptFor()) {
         deps.onAsked('hit');
         return entry.identity;

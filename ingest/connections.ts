@@ -1,5 +1,5 @@
 import type { Db } from '../db/client.ts';
-import { workspacesChannel } from '../db/notifications.ts';
+import { agentStatesChannel } from '../db/notifications.ts';
 import { type ConnectionChange, writeConnections } from '../db/queries/agent-connections.ts';
 import { type Batch, createBatch } from './batch.ts';
 import type { NotifyGroup } from './notify-group.ts';
@@ -41,7 +41,7 @@ export function createConnections(deps: {
     write: async (changes) => {
       await writeConnections(db, replicaId, changes);
       const told = changes.filter(({ urgent }) => urgent).map(({ workspaceId }) => workspaceId);
-      if (told.length > 0) notify.add(workspacesChannel, told);
+      if (told.length > 0) notify.add(agentStatesChannel, told);
     },
     everyMs,
     flushAt: Infinity,

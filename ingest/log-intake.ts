@@ -1,6 +1,6 @@
 import { externalLogSourceId } from '../agent/protocol.ts';
 import type { Db } from '../db/client.ts';
-import { agentLogsChannel, workspacesChannel } from '../db/notifications.ts';
+import { agentLogsChannel, agentStatesChannel } from '../db/notifications.ts';
 import {
   type AgentLogInsert,
   type NewLogSource,
@@ -74,7 +74,7 @@ export function createLogIntake(deps: { db: Db; notify: NotifyGroup }): LogIntak
       });
       if (told.length > 0)
         notify.add(
-          workspacesChannel,
+          agentStatesChannel,
           told.map(({ workspaceId }) => workspaceId),
         );
       for (const batch of batches) {

@@ -14,6 +14,11 @@ export class RecentMap<K, V> {
     return value;
   }
 
+  /** Without counting as a use. */
+  peek(key: K): V | undefined {
+    return this.#entries.get(key);
+  }
+
   set(key: K, value: V): void {
     this.#entries.delete(key);
     this.#entries.set(key, value);
@@ -26,10 +31,6 @@ export class RecentMap<K, V> {
 
   delete(key: K): void {
     this.#entries.delete(key);
-  }
-
-  entries(): IterableIterator<[K, V]> {
-    return this.#entries.entries();
   }
 
   clear(): void {

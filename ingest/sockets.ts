@@ -8,8 +8,10 @@ import type { Connections } from './connections.ts';
 /** Sockets are pinged in so many groups, one group a second: no burst, no timer per socket. */
 export const pingEveryS = 15;
 const inactiveMs = 2 * pingEveryS * 1_000;
-const recheckEveryS = 15;
 const framesPerSecond = 100;
+const goingAway = 'the server is going away';
+/** A peer that does not answer the close is cut off. */
+const closeWithinMs = 5_000;
 
 export interface AgentSocket {
   identity: AgentIdentity;
@@ -55,6 +57,7 @@ export function createAgentSockets(deps: {
   const byAgent = new Map<string, AgentSocket>();
   const groups = Array.from({ length: pingEveryS }, () => new Set<AgentSocket>());
   const byWorkspace = new Map<string, Set<AgentSocket>>();
+  let closed = false;
   let next = 0;
   let tick = 0;
 
@@ -110,14 +113,19 @@ export function createAgentSockets(deps: {
   });
   const ticking = setInterval(() => {
     tick += 1;
-    pingGroup(groups[tick % pingEveryS]!);
-    if (tick % recheckEveryS === 0) recheckSafely(all());
+    const group = groups[tick % pingEveryS]!;
+    pingGroup(group);
+    // A token that was not told of is found after fifteen seconds at the latest.
+    recheckSafely([...group]);
   }, 1_000);
 
   const sendFrame = ({ socket }: AgentSocket, frame: ServerFrame) => socket.send(JSON.stringify(frame));
 
   return {
     add(socket, identity, { isAgent }) {
+      socket.on('error', () => socket.terminate());
+      // Its upgrade was under way when the process was told to stop.
+      if (closed) return socket.close(1001, goingAway);
       const group = (next += 1) % pingEveryS;
       const entry: AgentSocket = {
         identity,
@@ -143,7 +151,6 @@ export function createAgentSockets(deps: {
         hooks.onFrame(entry.identity, message.toString());
       });
       socket.on('close', () => remove(entry));
-      socket.on('error', () => socket.terminate());
       if (!isAgent) return;
       const older = byAgent.get(agentId);
       byAgent.set(agentId, entry);
@@ -164,8 +171,13 @@ export function createAgentSockets(deps: {
       clearInterval(ticking);
       unsubscribe();
       // Agents come back to another replica, spread over time; until they are late they count as connected.
+      closed = true;
       byAgent.clear();
-      for (const entry of all()) entry.socket.close(1001, 'the server is going away');
+      const open = all();
+      for (const { socket } of open) socket.close(1001, goingAway);
+      setTimeout(() => {
+        for (const { socket } of open) socket.terminate();
+      }, closeWithinMs).unref();
     },
   };
 }

@@ -60,6 +60,7 @@ export function admit(admission: Admission): MiddlewareHandler<ApiEnv>[] {
 /** What agents report, by the last word of its path. */
 const countReport: MiddlewareHandler<ApiEnv> = async (c, next) => {
   await next();
-  const kind = c.var.routePattern.split('/').findLast((part) => part !== '' && !part.startsWith(':')) ?? '';
-  c.var.deps.metrics.agentReported(kind, c.res.status);
+  const pattern = c.get('routePattern');
+  const kind = pattern.split('/').findLast((part) => part !== '' && !part.startsWith(':')) ?? '';
+  c.get('deps').metrics.agentReported(kind, c.res.status);
 };

@@ -52,7 +52,7 @@ function require(deps: AppDeps, key: string, limit: { perSecond: number; burst: 
 export const limitAgentRate =
   (kind: AgentRate): MiddlewareHandler<ApiEnv> =>
   async (c, next) => {
-    const { deps, agent } = c.var;
+    const [deps, agent] = [c.get('deps'), c.get('agent')];
     require(deps, `${kind} ${agent.agentId}`, limits[kind]);
     if (kind === 'logs')
       require(deps, `bytes ${agent.agentId}`, logBytes, Math.min(

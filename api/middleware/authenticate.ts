@@ -4,6 +4,7 @@ import { authenticateAgent, createAuthenticate } from '../../commands/authentica
 import type { TokenCarrier } from '../../commands/authenticate.ts';
 import { DomainError } from '../../domain/errors.ts';
 import type { ApiEnv } from '../context.ts';
+import { keyStates } from '../key-states.ts';
 import { countFailedAgent } from './agent-rate.ts';
 import { sessionCookie } from './csrf.ts';
 
@@ -37,12 +38,16 @@ export const authenticate =
     c.set('subject', subject);
     c.set('session', session);
     c.set('logger', c.var.logger.child({ user_id: subject.id }));
-    c.set('stillAuthenticated', () =>
+    const again = () =>
       check(given.token, { carrier: given.carrier, ip: clientIp, origin }).then(
         () => true,
         (err: unknown) => !(err instanceof DomainError && err.code === 'UNAUTHENTICATED'),
-      ),
-    );
+      );
+    // Streams ask for as long as they are open: all together, and only a key that is due to be touched by itself.
+    c.set('stillAuthenticated', async () => {
+      const state = await keyStates(deps).ask(session.keyId);
+      return state === 'due' ? again() : state === 'valid';
+    });
     c.set('origin', { ...origin, userId: subject.id });
     await next();
   };
@@ -51,7 +56,7 @@ export const authenticate =
 export const authenticateAgents =
   (options: { fresh: boolean; queryToken: boolean }): MiddlewareHandler<ApiEnv> =>
   async (c, next) => {
-    const { deps, clientIp, origin } = c.var;
+    const [deps, clientIp, origin] = [c.get('deps'), c.get('clientIp'), c.get('origin')];
     const given = tokenOf(c, options);
     const check = (fresh: boolean) => authenticateAgent(deps.agents.auth, given?.token, { fresh });
     const { agent, subject } = await check(options.fresh).catch((err: unknown) => {
@@ -62,7 +67,7 @@ export const authenticateAgents =
     c.set('subject', subject);
     c.set('session', undefined);
     c.set('stillAuthenticated', () =>
-      check(true).then(
+      check(false).then(
         () => true,
         (err: unknown) => !(err instanceof DomainError),
       ),

@@ -31,25 +31,26 @@ export function beginRequest(deps: AppDeps): MiddlewareHandler<ApiEnv> {
     c.set('logger', deps.logger.child({ request_id: requestId }));
     c.set('origin', { requestId, ip, userAgent: c.req.header('User-Agent') ?? '', userId: null, actor: '' });
     c.set('routePattern', 'unmatched');
+    // Before it is answered: afterwards each answer would have to be copied.
+    c.header('X-Coder-Request-Id', requestId);
+    c.header('X-Coder-Build-Version', version);
     deps.metrics.concurrentRequests.inc();
     try {
       await next();
     } finally {
       deps.metrics.concurrentRequests.dec();
     }
-    // Streaming responses may be immutable; headers are set on a copy then.
-    c.header('X-Coder-Request-Id', requestId);
-    c.header('X-Coder-Build-Version', version);
     const seconds = (performance.now() - startedAt) / 1000;
     const { status } = c.res;
-    deps.metrics.requests.inc({ code: String(status), method: c.req.method, path: c.var.routePattern });
-    deps.metrics.requestSeconds.observe({ method: c.req.method, path: c.var.routePattern }, seconds);
+    const path = c.get('routePattern');
+    deps.metrics.requests.inc({ code: String(status), method: c.req.method, path });
+    deps.metrics.requestSeconds.observe({ method: c.req.method, path }, seconds);
     if (quiet.has(c.req.path)) return;
     const line = { method: c.req.method, path: c.req.path, status, duration_ms: Math.round(seconds * 1000), ip };
-    if (status >= 500) c.var.logger.error(line, 'request');
+    if (status >= 500) c.get('logger').error(line, 'request');
     // Agents report all the time; what goes well is counted, not told.
-    else if (status < 400 && c.req.path.startsWith(agentPaths)) c.var.logger.debug(line, 'request');
-    else c.var.logger.info(line, 'request');
+    else if (status < 400 && c.req.path.startsWith(agentPaths)) c.get('logger').debug(line, 'request');
+    else c.get('logger').info(line, 'request');
   };
 }
 

@@ -12,16 +12,17 @@ const policy = [
 /** The docs page sets styles from its own script; scripts and requests stay on this host. */
 export const docsPolicy = `${policy}; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'`;
 
-/** Headers of every response. No CORS headers: other origins read nothing. Source: spec/07 §7. */
-export const securityHeaders: MiddlewareHandler<ApiEnv> = async (c, next) => {
-  await next();
-  const { headers } = c.res;
-  headers.set('X-Content-Type-Options', 'nosniff');
-  headers.set('Referrer-Policy', 'strict-origin-when-cross-origin');
-  headers.set('Cross-Origin-Opener-Policy', 'same-origin');
-  if (!headers.has('Content-Security-Policy')) headers.set('Content-Security-Policy', policy);
-  const hsts = c.var.deps.config.CODER_STRICT_TRANSPORT_SECURITY;
-  if (hsts > 0) headers.set('Strict-Transport-Security', `max-age=${hsts}`);
-  if (!headers.has('Cache-Control') && c.req.path.startsWith('/api/'))
-    headers.set('Cache-Control', headers.has('ETag') ? 'private, no-cache' : 'no-store');
+/**
+ * Headers of every response; a route may replace them. They are set before it answers: afterwards each answer would have to be
+ * copied. No CORS headers: other origins read nothing. Source: spec/07 §7.
+ */
+export const securityHeaders: MiddlewareHandler<ApiEnv> = (c, next) => {
+  c.header('X-Content-Type-Options', 'nosniff');
+  c.header('Referrer-Policy', 'strict-origin-when-cross-origin');
+  c.header('Cross-Origin-Opener-Policy', 'same-origin');
+  c.header('Content-Security-Policy', policy);
+  const hsts = c.get('deps').config.CODER_STRICT_TRANSPORT_SECURITY;
+  if (hsts > 0) c.header('Strict-Transport-Security', `max-age=${hsts}`);
+  if (c.req.path.startsWith('/api/')) c.header('Cache-Control', 'no-store');
+  return next();
 };

@@ -11,8 +11,10 @@ export const limitTime =
   async (_c, next) => {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_resolve, reject) => {
-      const error = new DomainError('UNAVAILABLE', 'The request took too long, try again');
-      timer = setTimeout(() => reject(error), limitsMs[kind]);
+      timer = setTimeout(
+        () => reject(new DomainError('UNAVAILABLE', 'The request took too long, try again')),
+        limitsMs[kind],
+      );
     });
     try {
       await Promise.race([next(), late]);

@@ -26,7 +26,25 @@ export function registerAgentConnectRoutes(app: App, { agents }: AppDeps): void 
     requireWebSocket(c);
     const { agent } = c.var;
     return (await upgradeWebSocket(c, {
-      onOpen: (_event, ws) => agents.sockets.add(ws.raw as WebSocket, agent, { isAgent: role === 'agent' }),
+      onOpen: (_event, ws) => {
+        const socket = ws.raw as WebSocket;
+        agents.sockets.add(socket, agent, { isAgent: role === 'agent' });
+        letGoOfRequest(socket);
+      },
     })) as never;
+  });
+}
+
+/**
+ * The adapter goes on to listen for handlers that we did not give, and its listeners hold the whole request for as long as the
+ * socket is open: more than half of what a connected agent costs.
+ */
+function letGoOfRequest(socket: WebSocket): void {
+  const events = ['message', 'close', 'error'] as const;
+  const ours = new Set(events.flatMap((event) => socket.listeners(event)));
+  setImmediate(() => {
+    for (const event of events)
+      for (const listener of socket.listeners(event))
+        if (!ours.has(listener)) socket.off(event, listener as (...args: unknown[]) => void);
   });
 }

@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import { createAskAgent } from '../../commands/ask-agent.ts';
-import { workspacesChannel } from '../../db/notifications.ts';
+import { agentStatesChannel } from '../../db/notifications.ts';
 import { DomainError, invalidField } from '../../domain/errors.ts';
 import { connectedAgentFor } from '../agent-place.ts';
 import type { App, AppDeps } from '../context.ts';
@@ -114,7 +114,7 @@ export function registerAgentContainerRoutes(app: App, deps: AppDeps): void {
     const { agentId, workspace } = await connectedAgentFor(c, c.req.valid('param').agent, 'read');
     async function* source(signal: AbortSignal) {
       let last = '';
-      const wakeUps = deps.listener.wakeUps(workspacesChannel, workspace.id, { signal, recheckMs: askEveryMs });
+      const wakeUps = deps.listener.wakeUps(agentStatesChannel, workspace.id, { signal, recheckMs: askEveryMs });
       for await (const _ of wakeUps) {
         // Rights and connection may have ended since.
         await connectedAgentFor(c, agentId, 'read');

@@ -62,6 +62,7 @@ const download = defineRoute({
 async function archiveResponse(c: Context<ApiEnv>, file: { data: Buffer; hash: string }, zip: boolean) {
   const etag = zip ? `"${file.hash}-zip"` : `"${file.hash}"`;
   c.header('ETag', etag);
+  c.header('Cache-Control', 'private, no-cache');
   const known = (c.req.header('If-None-Match') ?? '').split(',').map((value) => value.trim());
   if (known.includes(etag) || known.includes('*')) return c.body(null, 304);
   const bytes = zip ? await tarToZip(file.data) : file.data;

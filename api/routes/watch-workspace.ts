@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
-import { workspacesChannel } from '../../db/notifications.ts';
+import { agentStatesChannel, workspacesChannel } from '../../db/notifications.ts';
 import { findWorkspaceIncludingDeleted } from '../../db/queries/workspaces.ts';
 import { authorizeWorkspace } from '../../domain/authorization.ts';
 import { notFound } from '../../domain/errors.ts';
@@ -31,7 +31,8 @@ const atLeastMsApart = 250;
 
 async function* watchWorkspace(c: Context<ApiEnv>, id: string, signal: AbortSignal): AsyncGenerator<WorkspaceBody> {
   let last = '';
-  for await (const _ of c.var.deps.listener.wakeUps(workspacesChannel, id, { signal })) {
+  const also = { channel: agentStatesChannel, payload: id } as const;
+  for await (const _ of c.var.deps.listener.wakeUps(workspacesChannel, id, { signal, also })) {
     const workspace = await findWorkspaceIncludingDeleted(c.var.deps.db, id);
     if (workspace === undefined) return;
     // Rights may have changed since the last event: the stream then ends like a read of a missing row.

@@ -1,6 +1,6 @@
 import { and, asc, desc, eq, lte, sql } from 'drizzle-orm';
 import { alias } from 'drizzle-orm/pg-core';
-import type { Db } from '../client.ts';
+import { type Db, preparedQuery } from '../client.ts';
 import { users } from '../schema/users.ts';
 import {
   liveWorkspaceAgents,
@@ -15,9 +15,12 @@ import {
 import { workspaceBuilds, workspaces } from '../schema/workspaces.ts';
 import { appColumns, scriptColumns } from './workspace-resources.ts';
 
-/** Everything that an agent needs to run, except secrets: one statement per kind, side by side. Source: spec/05 §3. */
-export async function findManifest(db: Db, agentId: string) {
-  // A refresh takes over the agents as they run: for them nothing has begun anew.
+/** Asked at each connect of each agent: the statements are made once. */
+const ofAgent = <Row>(build: (db: Db) => { execute(values: Record<string, unknown>): Promise<Row[]> }) =>
+  preparedQuery<{ agentId: string }, Row>(build);
+const thisAgent = sql.placeholder('agentId');
+
+const headsOf = ofAgent((db) => {
   const earlier = alias(workspaceBuilds, 'earlier');
   const made = db
     .select({ id: earlier.id, buildNumber: earlier.buildNumber })
@@ -32,76 +35,107 @@ export async function findManifest(db: Db, agentId: string) {
     .orderBy(desc(earlier.buildNumber))
     .limit(1)
     .as('made');
+  return db
+    .select({
+      agentId: liveWorkspaceAgents.id,
+      agentName: liveWorkspaceAgents.name,
+      parentId: liveWorkspaceAgents.parentId,
+      environmentVariables: liveWorkspaceAgents.environmentVariables,
+      directory: liveWorkspaceAgents.directory,
+      motdFile: liveWorkspaceAgents.motdFile,
+      apiKeyScope: liveWorkspaceAgents.apiKeyScope,
+      buildId: made.id,
+      buildNumber: made.buildNumber,
+      workspaceId: workspaces.id,
+      workspaceName: workspaces.name,
+      ownerId: users.id,
+      ownerName: users.username,
+      ownerStatus: users.status,
+      ownerIsSystem: users.isSystem,
+    })
+    .from(liveWorkspaceAgents)
+    .innerJoin(workspaceResources, eq(workspaceResources.id, liveWorkspaceAgents.resourceId))
+    .innerJoin(workspaceBuilds, eq(workspaceBuilds.jobId, workspaceResources.jobId))
+    .innerJoinLateral(made, sql`true`)
+    .innerJoin(workspaces, eq(workspaces.id, workspaceBuilds.workspaceId))
+    .innerJoin(users, eq(users.id, workspaces.ownerId))
+    .where(eq(liveWorkspaceAgents.id, thisAgent))
+    .prepare('manifest_heads');
+});
+const appsOf = ofAgent((db) =>
+  db
+    .select(appColumns)
+    .from(workspaceApps)
+    .where(eq(workspaceApps.agentId, thisAgent))
+    .orderBy(asc(workspaceApps.displayOrder), asc(workspaceApps.slug))
+    .prepare('manifest_apps'),
+);
+const scriptsOf = ofAgent((db) =>
+  db
+    .select(scriptColumns)
+    .from(workspaceAgentScripts)
+    .where(eq(workspaceAgentScripts.workspaceAgentId, thisAgent))
+    .orderBy(asc(workspaceAgentScripts.displayName), asc(workspaceAgentScripts.id))
+    .prepare('manifest_scripts'),
+);
+const metadataOf = ofAgent((db) =>
+  db
+    .select({
+      key: workspaceAgentMetadata.key,
+      displayName: workspaceAgentMetadata.displayName,
+      script: workspaceAgentMetadata.script,
+      intervalSeconds: workspaceAgentMetadata.intervalSeconds,
+      timeoutSeconds: workspaceAgentMetadata.timeoutSeconds,
+    })
+    .from(workspaceAgentMetadata)
+    .where(eq(workspaceAgentMetadata.workspaceAgentId, thisAgent))
+    .orderBy(asc(workspaceAgentMetadata.displayOrder), asc(workspaceAgentMetadata.key))
+    .prepare('manifest_metadata'),
+);
+const devcontainersOf = ofAgent((db) =>
+  db
+    .select({
+      id: workspaceAgentDevcontainers.id,
+      name: workspaceAgentDevcontainers.name,
+      workspaceFolder: workspaceAgentDevcontainers.workspaceFolder,
+      configPath: workspaceAgentDevcontainers.configPath,
+      subagentId: workspaceAgentDevcontainers.subagentId,
+    })
+    .from(workspaceAgentDevcontainers)
+    .where(eq(workspaceAgentDevcontainers.workspaceAgentId, thisAgent))
+    .orderBy(asc(workspaceAgentDevcontainers.name))
+    .prepare('manifest_devcontainers'),
+);
+const memoryOf = ofAgent((db) =>
+  db
+    .select({ enabled: workspaceAgentMemoryResourceMonitors.enabled })
+    .from(workspaceAgentMemoryResourceMonitors)
+    .where(eq(workspaceAgentMemoryResourceMonitors.agentId, thisAgent))
+    .prepare('manifest_memory'),
+);
+const volumesOf = ofAgent((db) =>
+  db
+    .select({
+      path: workspaceAgentVolumeResourceMonitors.path,
+      enabled: workspaceAgentVolumeResourceMonitors.enabled,
+    })
+    .from(workspaceAgentVolumeResourceMonitors)
+    .where(eq(workspaceAgentVolumeResourceMonitors.agentId, thisAgent))
+    .orderBy(asc(workspaceAgentVolumeResourceMonitors.path))
+    .prepare('manifest_volumes'),
+);
+
+/** Everything that an agent needs to run, except secrets: one statement per kind, side by side. Source: spec/05 §3. */
+export async function findManifest(db: Db, agentId: string) {
+  const values = { agentId };
   const [heads, apps, scripts, metadata, devcontainers, memory, volumes] = await Promise.all([
-    db
-      .select({
-        agentId: liveWorkspaceAgents.id,
-        agentName: liveWorkspaceAgents.name,
-        parentId: liveWorkspaceAgents.parentId,
-        environmentVariables: liveWorkspaceAgents.environmentVariables,
-        directory: liveWorkspaceAgents.directory,
-        motdFile: liveWorkspaceAgents.motdFile,
-        apiKeyScope: liveWorkspaceAgents.apiKeyScope,
-        buildId: made.id,
-        buildNumber: made.buildNumber,
-        workspaceId: workspaces.id,
-        workspaceName: workspaces.name,
-        ownerId: users.id,
-        ownerName: users.username,
-        ownerStatus: users.status,
-        ownerIsSystem: users.isSystem,
-      })
-      .from(liveWorkspaceAgents)
-      .innerJoin(workspaceResources, eq(workspaceResources.id, liveWorkspaceAgents.resourceId))
-      .innerJoin(workspaceBuilds, eq(workspaceBuilds.jobId, workspaceResources.jobId))
-      .innerJoinLateral(made, sql`true`)
-      .innerJoin(workspaces, eq(workspaces.id, workspaceBuilds.workspaceId))
-      .innerJoin(users, eq(users.id, workspaces.ownerId))
-      .where(eq(liveWorkspaceAgents.id, agentId)),
-    db
-      .select(appColumns)
-      .from(workspaceApps)
-      .where(eq(workspaceApps.agentId, agentId))
-      .orderBy(asc(workspaceApps.displayOrder), asc(workspaceApps.slug)),
-    db
-      .select(scriptColumns)
-      .from(workspaceAgentScripts)
-      .where(eq(workspaceAgentScripts.workspaceAgentId, agentId))
-      .orderBy(asc(workspaceAgentScripts.displayName), asc(workspaceAgentScripts.id)),
-    db
-      .select({
-        key: workspaceAgentMetadata.key,
-        displayName: workspaceAgentMetadata.displayName,
-        script: workspaceAgentMetadata.script,
-        intervalSeconds: workspaceAgentMetadata.intervalSeconds,
-        timeoutSeconds: workspaceAgentMetadata.timeoutSeconds,
-      })
-      .from(workspaceAgentMetadata)
-      .where(eq(workspaceAgentMetadata.workspaceAgentId, agentId))
-      .orderBy(asc(workspaceAgentMetadata.displayOrder), asc(workspaceAgentMetadata.key)),
-    db
-      .select({
-        id: workspaceAgentDevcontainers.id,
-        name: workspaceAgentDevcontainers.name,
-        workspaceFolder: workspaceAgentDevcontainers.workspaceFolder,
-        configPath: workspaceAgentDevcontainers.configPath,
-        subagentId: workspaceAgentDevcontainers.subagentId,
-      })
-      .from(workspaceAgentDevcontainers)
-      .where(eq(workspaceAgentDevcontainers.workspaceAgentId, agentId))
-      .orderBy(asc(workspaceAgentDevcontainers.name)),
-    db
-      .select({ enabled: workspaceAgentMemoryResourceMonitors.enabled })
-      .from(workspaceAgentMemoryResourceMonitors)
-      .where(eq(workspaceAgentMemoryResourceMonitors.agentId, agentId)),
-    db
-      .select({
-        path: workspaceAgentVolumeResourceMonitors.path,
-        enabled: workspaceAgentVolumeResourceMonitors.enabled,
-      })
-      .from(workspaceAgentVolumeResourceMonitors)
-      .where(eq(workspaceAgentVolumeResourceMonitors.agentId, agentId))
-      .orderBy(asc(workspaceAgentVolumeResourceMonitors.path)),
+    headsOf(db, values),
+    appsOf(db, values),
+    scriptsOf(db, values),
+    metadataOf(db, values),
+    devcontainersOf(db, values),
+    memoryOf(db, values),
+    volumesOf(db, values),
   ]);
   const [head] = heads;
   return head === undefined

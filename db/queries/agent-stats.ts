@@ -2,7 +2,7 @@ import { and, eq, inArray, ne, sql } from 'drizzle-orm';
 import type { BumpInput } from '../../domain/activity-bump.ts';
 import { PREBUILDS_SYSTEM_USER_ID } from '../../domain/ids.ts';
 import type { Db } from '../client.ts';
-import { workspacesChannel } from '../notifications.ts';
+import { agentStatesChannel } from '../notifications.ts';
 import type { workspaceAgentStats } from '../schema/agent-reports.ts';
 import { provisionerJobs } from '../schema/provisioner-jobs.ts';
 import { templates } from '../schema/templates.ts';
@@ -95,5 +95,5 @@ export async function moveDeadlines(
       where b.id = r.id and date_trunc('milliseconds', b.deadline) = r.old and b.is_latest
       returning b.workspace_id
     )
-    select pg_notify(${workspacesChannel}, workspace_id::text) from moved`);
+    select pg_notify(${agentStatesChannel}, workspace_id::text) from moved`);
 }

@@ -103,11 +103,16 @@ const byToken = preparedQuery<{ authTokenHash: Buffer }, AgentIdentity>((db) =>
 /** The same for many tokens at once; keys are the hashes in hex. */
 export async function listAgentsByTokens(db: Db, hashes: readonly Buffer[]): Promise<Map<string, AgentIdentity>> {
   if (hashes.length === 0) return new Map();
-  const rows = await identities(db)
-    .where(admitted(inArray(liveWorkspaceAgents.authTokenHash, [...hashes])))
-    .orderBy(asc(workspaceBuilds.buildNumber));
+  const rows = await byTokens(db, { hashes: `{${hashes.map((hash) => `"\\\\x${hash.toString('hex')}"`).join(',')}}` });
   return new Map(rows.map((row) => [row.tokenHash.toString('hex'), row]));
 }
+
+const byTokens = preparedQuery<{ hashes: string }, AgentIdentity>((db) =>
+  identities(db)
+    .where(admitted(sql`${liveWorkspaceAgents.authTokenHash} = any(${sql.placeholder('hashes')}::text::bytea[])`))
+    .orderBy(asc(workspaceBuilds.buildNumber))
+    .prepare('agents_by_tokens'),
+);
 
 /**
  * Every top-level agent that a build of a workspace gave this machine, with what decides whether it may speak; the newest

@@ -1,4 +1,4 @@
-import { and, eq, gt, sql } from 'drizzle-orm';
+import { and, eq, gt, inArray, ne, sql } from 'drizzle-orm';
 import { type Db, preparedQuery } from '../client.ts';
 import { apiKeys, users } from '../schema/users.ts';
 import type { Subject } from '../../domain/subject.ts';
@@ -58,6 +58,23 @@ export async function findKeyWithUser(db: Db, keyId: string): Promise<KeyWithUse
   const [row] = await keysWithUser(db, { keyId });
   return row;
 }
+/** Of these keys those that open the door: not expired, of a person who may sign in. */
+export async function listUsableKeys(db: Db, keyIds: readonly string[], now: Date) {
+  return db
+    .select({ id: apiKeys.id, lastUsed: apiKeys.lastUsed, lastSeenAt: users.lastSeenAt })
+    .from(apiKeys)
+    .innerJoin(users, eq(users.id, apiKeys.userId))
+    .where(
+      and(
+        inArray(apiKeys.id, [...keyIds]),
+        gt(apiKeys.expiresAt, now),
+        eq(users.deleted, false),
+        eq(users.isSystem, false),
+        ne(users.status, 'suspended'),
+      ),
+    );
+}
+
 const keysWithUser = preparedQuery<{ keyId: string }, KeyWithUser>((db) =>
   db
     .select({

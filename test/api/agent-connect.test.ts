@@ -1,5 +1,6 @@
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { transaction } from '../../db/client.ts';
 import { workspaceAgentConnections, workspaceAgents } from '../../db/schema/workspace-agents.ts';
 import { type TestAgent, announce, insertAgentOf, insertScriptOf } from '../support/agent-rows.ts';
 import { createTestApi } from '../support/api.ts';
@@ -159,14 +160,13 @@ describe('an open socket', () => {
     await insertScriptOf(api.db, agent.id, { runOnStart: false, runOnStop: true });
     const first = connect(agent);
     await waitFor('the connection', async () => (await times(agent)).first ?? undefined);
-    await insertBuildOf(api.db, {
-      workspaceId: agent.workspaceId,
-      versionId: template.active_version_id,
-      transition: 'stop',
-      runMs: 1,
+    // At once: a stop that is over closes the socket.
+    await transaction(api.db, async (tx) => {
+      const { workspaceId } = agent;
+      await insertBuildOf(tx, { workspaceId, versionId: template.active_version_id, transition: 'stop', runMs: 1 });
+      await tx.execute(sql`update provisioner_jobs set completed_at = null where id =
+        (select job_id from workspace_builds where workspace_id = ${workspaceId} and is_latest)`);
     });
-    await api.db.execute(sql`update provisioner_jobs set completed_at = null where id =
-      (select job_id from workspace_builds where workspace_id = ${agent.workspaceId} and is_latest)`);
     await announce(api.db, agent.workspaceId);
     const asked = await requestShutdowns(api.db, {
       workspaceId: agent.workspaceId,

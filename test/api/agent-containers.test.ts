@@ -240,7 +240,7 @@ describe('Watching containers', () => {
       lists.push(containers.map(({ id }) => id).join(''));
     });
     await waitFor('the first list', async () => lists.length === 1);
-    const tell = () => api.db.execute(sql`select pg_notify('berth_workspaces', ${agent.workspaceId})`);
+    const tell = () => api.db.execute(sql`select pg_notify('berth_agent_states', ${agent.workspaceId})`);
     await tell();
     await waitFor('a second question', async () => asked.length >= 2);
     names = ['a', 'b'];

@@ -69,8 +69,8 @@ test('the example template lives through create, show, stop, start with another 
   writeFileSync(join(home, 'mine.txt'), 'kept');
 
   const shown = await cli('show', 'life');
-  expect(shown.stdout).toMatch(/agent main: connecting/);
-  expect(shown.stdout).toMatch(/app page \(initializing\): http:\/\/localhost:2\d{4}/);
+  expect(shown.stdout).toMatch(/agent main: connect(ing|ed)/);
+  expect(shown.stdout).toMatch(/app page \((initializing|healthy)\): http:\/\/localhost:2\d{4}/);
   expect(shown.stdout).toMatch(/disk_mb +16/);
   expect(shown.stdout).toContain('terraform_data.process_guard (hidden)');
 

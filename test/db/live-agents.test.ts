@@ -14,8 +14,8 @@ const sources = folders.flatMap((folder) =>
 const reads = [/\b(?:from|Join)\(workspaceAgents\b/, /\b(?:from|join)\s+workspace_agents\b(?!\s+a?\s*using)/i];
 /** These lock the row that they are about to change, and say `not deleted` themselves. */
 const lockers = ['db/queries/agent-lifecycles.ts', 'db/queries/agent-logs.ts'];
-/** A child that is deleted once more was a child. */
-const exceptions = [...lockers, 'db/queries/sub-agents.ts'];
+/** A child that is deleted once more was a child; what a deleted agent has left is purged as well. */
+const exceptions = [...lockers, 'db/queries/sub-agents.ts', 'db/queries/upkeep.ts'];
 
 test('deleted agents are invisible: every read goes through the view of the live ones', () => {
   expect(sources.length).toBeGreaterThan(100);

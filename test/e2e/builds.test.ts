@@ -309,6 +309,13 @@ describe('the environment of Terraform', () => {
     const parameter = createHash('sha256').update('act').digest('hex');
     expect(ours).toEqual([
       'CHECKPOINT_DISABLE',
+      'CODER_AGENT_SCRIPT_darwin_amd64',
+      'CODER_AGENT_SCRIPT_darwin_arm64',
+      'CODER_AGENT_SCRIPT_linux_amd64',
+      'CODER_AGENT_SCRIPT_linux_arm64',
+      'CODER_AGENT_SCRIPT_linux_armv7',
+      'CODER_AGENT_SCRIPT_windows_amd64',
+      'CODER_AGENT_SCRIPT_windows_arm64',
       'CODER_AGENT_URL',
       `CODER_PARAMETER_${parameter}`,
       'CODER_WORKSPACE_BUILD_ID',

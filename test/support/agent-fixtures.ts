@@ -7,6 +7,7 @@ import {
   insertScriptOf,
 } from './agent-rows.ts';
 import type { TestApi } from './api.ts';
+import { agentStatesChannel, workspacesChannel } from '../../db/notifications.ts';
 import { insertWorkspaceOf } from './template-rows.ts';
 
 type Template = Parameters<typeof insertWorkspaceOf>[1];
@@ -82,9 +83,12 @@ export async function workspaceEvents(
   work: () => Promise<unknown>,
 ): Promise<number> {
   let events = 0;
-  const { unlisten } = await api.deps.sql.listen('berth_workspaces', (payload) => {
+  const count = (payload: string) => {
     if (payload.split(',').includes(workspaceId)) events += 1;
-  });
+  };
+  const listening = await Promise.all(
+    [workspacesChannel, agentStatesChannel].map((channel) => api.deps.sql.listen(channel, count)),
+  );
   await work();
   // Notifications come in order: once this one is there, so are all before it.
   const mark = randomUUID();
@@ -95,6 +99,6 @@ export async function workspaceEvents(
       })
       .then(() => api.db.execute(sql`select pg_notify('berth_test_mark', ${mark})`));
   });
-  await unlisten();
+  await Promise.all(listening.map(({ unlisten }) => unlisten()));
   return events;
 }

@@ -51,7 +51,7 @@ export async function serveApi(api: TestApi, options: { port?: number } = {}): P
       return test;
     },
     async close() {
-      for (const socket of open) socket.terminate();
+      for (const socket of [...open, ...sockets.clients]) socket.terminate();
       if ('closeAllConnections' in server) server.closeAllConnections();
       await new Promise((done) => server.close(done));
     },
