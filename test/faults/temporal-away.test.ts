@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { provisionerJobs } from '../../db/schema/provisioner-jobs.ts';
 import type { JsonValue, TestApi } from '../support/api.ts';
 import { type TestStack, startApiStack } from '../support/stack.ts';
+import { waitFor } from '../support/wait.ts';
 import { buildOver, createTemplate, createWorkspace } from '../support/workspaces.ts';
 
 let api: TestApi;
@@ -78,7 +79,8 @@ test('a running job whose workflow was ended by an operator does not lock its wo
     .returning({ status: provisionerJobs.jobStatus });
   expect(stuck).toEqual({ status: 'running' });
   await api.db.execute(sql`update workspace_builds set active = true where id = ${id}`);
-  expect(await sweep()).toMatchObject({ ended: 1 });
+  // The workflow closes a moment after its job.
+  await waitFor('the sweep to end it', async () => (await sweep()).ended === 1);
   const over = await buildOver(api, id);
   expect(over.job).toMatchObject({ status: 'failed' });
   expect(over.job.error).toContain('its workflow is gone');
