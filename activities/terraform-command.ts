@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { LogPosition } from '../db/queries/job-logs.ts';
-import type { ApplyProgress } from '../terraform/apply-progress.ts';
+import { type ApplyProgress, cutShort } from '../terraform/apply-progress.ts';
 import { type RunEnd, followRun } from '../terraform/follow-run.ts';
 import { createOutputReader, readStderrLine } from '../terraform/output.ts';
 import { hold, letGoOn, settleOutput } from '../terraform/output-rotation.ts';
@@ -130,7 +130,9 @@ export async function followTerraform(run: JobRun, begun: BegunRun, options: Fol
     const [end] = await Promise.all([ended, stdout, stderr]);
     const { timings, firstError } = reader.result(new Date());
     run.timings.push(...timings);
-    return { end, firstError, progress: reader.progress() };
+    const endedByItself = end.kind === 'ended' && end.exit.code !== null;
+    const progress = reader.progress();
+    return { end, firstError, progress: endedByItself ? progress : cutShort(progress) };
   } finally {
     stops.close();
   }

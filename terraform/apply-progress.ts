@@ -8,6 +8,8 @@ export interface ApplyProgress {
   readonly begun: readonly string[];
   /** Those of them that ended well. */
   readonly created: readonly string[];
+  /** Creations that failed. When Terraform ends by itself what they have made is in the state, as tainted. */
+  readonly failed: readonly string[];
   /** Terraform has said that everything was done: stands for the exit code when nobody saw it. */
   readonly complete: boolean;
 }
@@ -16,6 +18,12 @@ export interface ApplyTracker {
   readonly push: (line: JsonObject) => void;
   readonly progress: () => ApplyProgress;
 }
+
+/** Of a Terraform that was killed: what has failed may have left something too, for nobody wrote the state afterwards. */
+export const cutShort = (progress: ApplyProgress): ApplyProgress => ({
+  ...progress,
+  begun: [...progress.begun, ...progress.failed].toSorted(),
+});
 
 const makesObjects = new Set(['create', 'replace']);
 
@@ -54,6 +62,7 @@ export function createApplyTracker(): ApplyTracker {
       announced: [...announced].toSorted(),
       begun: inState('begun', 'created'),
       created: inState('created'),
+      failed: inState('failed'),
       complete,
     }),
   };

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { createApplyTracker } from '../../terraform/apply-progress.ts';
+import { createApplyTracker, cutShort } from '../../terraform/apply-progress.ts';
 
 const planned = (addr: string, action: string) => ({ type: 'planned_change', change: { resource: { addr }, action } });
 const hook = (type: string, addr: string, action = 'create') => ({ type, hook: { resource: { addr }, action } });
@@ -25,7 +25,15 @@ test('announced is what will be made, begun what may have been, created what was
     {},
   ])
     push(line);
-  expect(progress()).toEqual({ announced: ['a', 'b'], begun: ['a', 'b'], created: ['a'], complete: false });
+  expect(progress()).toEqual({
+    announced: ['a', 'b'],
+    begun: ['a', 'b'],
+    created: ['a'],
+    failed: ['failed'],
+    complete: false,
+  });
+  // Killed before it could write the state: what failed may have left something as well.
+  expect(cutShort(progress()).begun).toEqual(['a', 'b', 'failed']);
 });
 
 test.each([

@@ -56,6 +56,7 @@ test('a canceled apply ends fast, taints what was half made, and leaves no proce
         announced: ['terraform_data.quick', 'terraform_data.slow'],
         begun: ['terraform_data.quick', 'terraform_data.slow'],
         created: ['terraform_data.quick'],
+        failed: [],
         complete: false,
       });
       interruptedAt = performance.now();
