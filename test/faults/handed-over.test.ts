@@ -145,7 +145,13 @@ describe('the time limit of a build', () => {
     await counting(id);
     // Whatever wakes it is undone at once.
     const freeze = () => {
-      for (const pid of processesOf(job.id, 'terraform')) process.kill(pid, 'SIGSTOP');
+      for (const pid of processesOf(job.id, 'terraform'))
+        try {
+          process.kill(pid, 'SIGSTOP');
+        } catch (err) {
+          // Killed since it was listed.
+          if ((err as NodeJS.ErrnoException).code !== 'ESRCH') throw err;
+        }
     };
     const freezing = setInterval(freeze, 1);
     const over = await buildOver(api, id).finally(() => clearInterval(freezing));
