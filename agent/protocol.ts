@@ -5,7 +5,7 @@ import type { AgentLogLevel } from '../domain/agent-logs.ts';
  * What an agent and the server say to each other; JSON over HTTP for reports, one WebSocket (`/workspaceagents/me/connect`)
  * for liveness and for what the server wants. Source: spec/05 §3, §7, §16.
  */
-export const agentApiVersion = '3.0';
+export { agentApiVersion } from '../domain/agent-lifecycle.ts';
 
 /** The source that lines without one belong to; made on demand. */
 export const externalLogSourceId = '3b579bf4-1ed8-4b99-87a8-e9a1e3410410';

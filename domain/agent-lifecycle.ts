@@ -64,7 +64,8 @@ const semanticVersion = /^v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$/;
 export const isAgentVersion = (text: string): boolean => text.length <= 64 && semanticVersion.test(text);
 
 /** What this server speaks: `MAJOR.MINOR`. Source: spec/05 §16. */
-export const agentApi = { major: 3, minor: 0 } as const;
+const agentApi = { major: 3, minor: 0 } as const;
+export const agentApiVersion = `${agentApi.major}.${agentApi.minor}`;
 const lowest = '3.0';
 
 /** The version to speak with an agent. Throws INVALID_INPUT naming `version`. */
@@ -74,7 +75,7 @@ export function negotiateVersion(asked: string | undefined): string {
   const [major, minor] = [Number(parts?.[1]), Number(parts?.[2])];
   if (parts === null || major !== agentApi.major || minor > agentApi.minor)
     throw new DomainError('INVALID_INPUT', 'Unknown or unsupported API version', {
-      validations: [{ field: 'version', detail: `this server speaks ${agentApi.major}.${agentApi.minor}` }],
+      validations: [{ field: 'version', detail: `this server speaks ${agentApiVersion}` }],
     });
   return version;
 }

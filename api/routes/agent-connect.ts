@@ -1,7 +1,7 @@
 import { upgradeWebSocket } from '@hono/node-server';
 import { z } from '@hono/zod-openapi';
 import type { WebSocket } from 'ws';
-import { agentApi, negotiateVersion } from '../../domain/agent-lifecycle.ts';
+import { agentApiVersion, negotiateVersion } from '../../domain/agent-lifecycle.ts';
 import type { App, AppDeps } from '../context.ts';
 import { defineRoute } from '../route.ts';
 import { requireWebSocket } from '../streams.ts';
@@ -21,7 +21,7 @@ const connect = defineRoute({
 export function registerAgentConnectRoutes(app: App, { agents }: AppDeps): void {
   app.openapi(connect, async (c) => {
     const { version, role } = c.req.valid('query');
-    c.header('Coder-Agent-Api-Version', `${agentApi.major}.${agentApi.minor}`);
+    c.header('Coder-Agent-Api-Version', agentApiVersion);
     negotiateVersion(version);
     requireWebSocket(c);
     const { agent } = c.var;

@@ -2,7 +2,7 @@ import { z } from '@hono/zod-openapi';
 import { reportLifecycle, reportStartup } from '../../commands/agent-lifecycle.ts';
 import { getManifest } from '../../commands/agent-manifest.ts';
 import { agentLimits } from '../../domain/agent-limits.ts';
-import { agentApi, agentLifecycleStates } from '../../domain/agent-lifecycle.ts';
+import { agentApiVersion, agentLifecycleStates } from '../../domain/agent-lifecycle.ts';
 import type { App, AppDeps } from '../context.ts';
 import { defineRoute } from '../route.ts';
 import { json, jsonBody, limitedText, timestamp } from '../schemas.ts';
@@ -52,8 +52,7 @@ export function registerAgentManifestRoutes(app: App, deps: AppDeps): void {
   });
   app.openapi(startup, async (c) => {
     const { version, expanded_directory: expandedDirectory, subsystems } = c.req.valid('json');
-    const apiVersion = `${agentApi.major}.${agentApi.minor}`;
-    await reportStartup(deps, c.var.agent, { version, expandedDirectory, subsystems, apiVersion });
+    await reportStartup(deps, c.var.agent, { version, expandedDirectory, subsystems, apiVersion: agentApiVersion });
     return c.body(null, 200);
   });
   app.openapi(lifecycle, async (c) => {
