@@ -220,6 +220,37 @@ export interface TemplateReferences {
   readonly provisioned?: readonly string[];
 }
 
+/**
+ * What of a version follows from who owns a workspace or from its name. Decided once at import from the configuration; a claim
+ * is handed over before Terraform when nothing outside of `coder_…` does. Source: docs/adr/0020.
+ */
+export interface ClaimDependencies {
+  /** Addresses that Terraform would change at a claim, each with the reference it depends on, in order. Empty = the claim is pure. */
+  readonly dependents: readonly ClaimDependent[];
+  /** Variables of agents whose values can be told without Terraform. */
+  readonly environment: readonly ClaimVariable[];
+}
+
+export interface ClaimDependent {
+  /** Label of the resource (no instance keys), or of what of an agent's manifest cannot be told beforehand. */
+  readonly address: string;
+  /** First reference on the way to the owner, e.g. `data.coder_workspace_owner.me.name`. */
+  readonly because: string;
+}
+
+/** One `coder_env` whose value is a text with the owner's or the workspace's attributes in it. */
+export interface ClaimVariable {
+  /** Label of the agent. */
+  readonly agent: string;
+  readonly name: string;
+  readonly value: readonly ClaimVariablePart[];
+}
+
+export type ClaimVariablePart =
+  | { readonly text: string }
+  | { readonly of: 'owner'; readonly attribute: 'id' | 'name' | 'full_name' | 'email' }
+  | { readonly of: 'workspace'; readonly attribute: 'id' | 'name' };
+
 export interface JobLogLine {
   readonly source: 'provisioner' | 'provisioner_daemon';
   readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error';

@@ -128,8 +128,8 @@ await runProcess(logger, async () => {
   });
   const beat = async () => {
     const daemon = { id: workerId, name: config.BERTH_HOST_NAME.slice(0, 64), tags, version };
-    await upsertDaemon(db, { ...daemon, taskQueues: pollers.queues() }).catch((err: unknown) =>
-      logger.warn({ err }, 'heartbeat not written'),
+    await upsertDaemon(db, { ...daemon, taskQueues: pollers.queues(), slots: config.CODER_PROVISIONER_DAEMONS }).catch(
+      (err: unknown) => logger.warn({ err }, 'heartbeat not written'),
     );
   };
   await pollers.refresh();

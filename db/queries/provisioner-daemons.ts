@@ -8,14 +8,22 @@ export const offlineAfterMs = 90_000;
 /** Heartbeat of a provisioner worker process; the first one inserts its row. */
 export async function upsertDaemon(
   db: Db,
-  daemon: { id: string; name: string; tags: Record<string, string>; version: string; taskQueues: readonly string[] },
+  daemon: {
+    id: string;
+    name: string;
+    tags: Record<string, string>;
+    version: string;
+    taskQueues: readonly string[];
+    /** Terraform runs at once. */
+    slots?: number;
+  },
 ): Promise<void> {
   await db.execute(sql`
-    insert into provisioner_daemons (id, created_at, name, provisioners, tags, last_seen_at, version, organization_id, task_queues)
+    insert into provisioner_daemons (id, created_at, name, provisioners, tags, last_seen_at, version, organization_id, task_queues, slots)
     select ${daemon.id}, now(), ${daemon.name}, '{terraform}', ${JSON.stringify(daemon.tags)}::text::jsonb, now(), ${daemon.version},
-      o.id, (select coalesce(array_agg(q), '{}') from jsonb_array_elements_text(${JSON.stringify(daemon.taskQueues)}::text::jsonb) q)
+      o.id, (select coalesce(array_agg(q), '{}') from jsonb_array_elements_text(${JSON.stringify(daemon.taskQueues)}::text::jsonb) q), ${daemon.slots ?? 1}
     from organizations o where o.is_default
-    on conflict (id) do update set last_seen_at = now(), task_queues = excluded.task_queues`);
+    on conflict (id) do update set last_seen_at = now(), task_queues = excluded.task_queues, slots = excluded.slots`);
 }
 
 /** A worker that ends tidily is offline at once; its row stays, because jobs name it, until nobody has seen it for a week. */

@@ -189,4 +189,6 @@ export const provisionerDaemons = pgTable('provisioner_daemons', {
     .array()
     .notNull()
     .default(sql`'{}'::text[]`),
+  /** Ours: Terraform runs that the process takes at once. */
+  slots: integer('slots').notNull().default(1),
 });

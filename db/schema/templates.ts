@@ -14,7 +14,12 @@ import {
   uuid,
   varchar,
 } from 'drizzle-orm/pg-core';
-import type { ExternalAuthProvider, ParameterOption, TemplateReferences } from '../../domain/provisioned.ts';
+import type {
+  ExternalAuthProvider,
+  ParameterOption,
+  ClaimDependencies,
+  TemplateReferences,
+} from '../../domain/provisioned.ts';
 import { instant } from './columns.ts';
 import {
   appSharingLevel,
@@ -71,6 +76,8 @@ export const templates = pgTable(
     useClassicParameterFlow: boolean('use_classic_parameter_flow').notNull().default(false),
     corsBehavior: corsBehavior('cors_behavior').notNull().default('simple'),
     disableModuleCache: boolean('disable_module_cache').notNull().default(false),
+    /** Ours: false = every claim waits for Terraform before its agent is handed over. */
+    instantClaim: boolean('instant_claim').notNull().default(true),
     userAcl: aclColumn('user_acl'),
     groupAcl: aclColumn('group_acl'),
   },
@@ -244,6 +251,8 @@ export const templateVersionTerraformValues = pgTable('template_version_terrafor
   references: jsonb('template_references').$type<TemplateReferences>().notNull(),
   /** Ours: `.terraform.lock.hcl` of the import, so that provider versions are pinned too. */
   lockFile: text('lock_file').notNull().default(''),
+  /** Ours: what a claim would change; null = imported before it was kept, so nothing is known. */
+  claimDependencies: jsonb('claim_dependencies').$type<ClaimDependencies>(),
 });
 
 export const templateVersionWorkspaceTags = pgTable(

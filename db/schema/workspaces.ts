@@ -63,6 +63,10 @@ export const workspaces = pgTable(
     index('workspaces_template_idx')
       .on(t.templateId)
       .where(sql`deleted = false`),
+    // The pools: few rows beside all workspaces (spec/03 §6.2).
+    index('workspaces_prebuilds_idx')
+      .on(t.templateId)
+      .where(sql`owner_id = 'c42fdf75-3097-471c-8c33-fb52454d81c0' and deleted = false`),
     index('workspaces_next_start_idx')
       .on(t.nextStartAt)
       .where(sql`deleted = false and next_start_at is not null`),
@@ -125,6 +129,10 @@ export const workspaceBuilds = pgTable(
     notifiedAutostopDeadline: instant('notified_autostop_deadline'),
     prebuildStage: prebuildStage('prebuild_stage').notNull().default('none'),
     resourceReplacements: jsonb('resource_replacements').$type<Record<string, string[]>>(),
+    /** Ours: a claim that handed its agent over at once, before Terraform (docs/adr/0020). */
+    handedOver: boolean('handed_over').notNull().default(false),
+    /** Addresses that a claim handed over at once did change after all; null = not looked at. */
+    claimDrift: jsonb('claim_drift').$type<string[]>(),
     /** Ours: reads the world into the state and changes nothing. */
     refreshOnly: boolean('refresh_only').notNull().default(false),
   },
@@ -141,6 +149,13 @@ export const workspaceBuilds = pgTable(
     index('workspace_builds_preset_idx')
       .on(t.templateVersionPresetId)
       .where(sql`template_version_preset_id is not null`),
+    // What pools ever made and gave away, for their counters (spec/03 §16).
+    index('workspace_builds_prebuilt_idx')
+      .on(t.templateVersionPresetId)
+      .where(sql`build_number = 1 and prebuild_stage = 'create'`),
+    index('workspace_builds_claims_idx')
+      .on(t.templateVersionPresetId)
+      .where(sql`prebuild_stage = 'claim'`),
     index('workspace_builds_deadline_idx')
       .on(t.deadline)
       .where(sql`is_latest and transition = 'start' and deadline is not null`),
