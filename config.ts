@@ -53,6 +53,8 @@ const environment = z.object({
     .default('127.0.0.1:3000'),
   CODER_PG_CONNECTION_URL: z.string().optional(),
   BERTH_PG_POOL_SIZE: integer(20, 2),
+  /** Connections of a control worker; at most half of them act on pools of prebuilds at once (spec/03 §9). */
+  CODER_PG_CONN_MAX_OPEN: integer(10, 1),
   TEMPORAL_ADDRESS: z.string().optional(),
   TEMPORAL_NAMESPACE: z.string().default('default'),
   TEMPORAL_API_KEY: z.string().optional(),
@@ -125,6 +127,22 @@ const environment = z.object({
   /** Memory of one Terraform and all that it starts, in bytes; needs BERTH_CGROUP_ROOT. 0 = no limit. */
   BERTH_TERRAFORM_MAX_MEMORY: integer(0),
   CODER_PENDING_JOB_TIMEOUT: duration('30m'),
+  /** Time between two looks at all pools (a Temporal schedule: whole seconds); 0 or less = 5m. */
+  CODER_WORKSPACE_PREBUILDS_RECONCILIATION_INTERVAL: z
+    .preprocess((text) => (typeof text === 'string' && /^-\d/.test(text) ? '0' : text), duration('1m'))
+    .transform((ms) => (ms <= 0 ? 300_000 : Math.max(ms, 1_000))),
+  /** How long each failed build of a pool holds the next ones back (spec/03 §7.2). */
+  CODER_WORKSPACE_PREBUILDS_RECONCILIATION_BACKOFF_INTERVAL: duration('1m'),
+  /** Failures that are older hold nothing back. */
+  CODER_WORKSPACE_PREBUILDS_RECONCILIATION_BACKOFF_LOOKBACK_PERIOD: duration('1h'),
+  /** So many failures in a row and a pool is given up until somebody acts; 0 = never (spec/03 §7.3). */
+  CODER_WORKSPACE_PREBUILDS_FAILURE_HARD_LIMIT: integer(3),
+  /** Failed prebuilds are deleted after so long; 0 = kept. */
+  CODER_WORKSPACE_PREBUILDS_FAILED_RETENTION: duration('0'),
+  /** New prebuilds of one look at all pools; 0 = any number. */
+  CODER_WORKSPACE_PREBUILDS_MAX_CREATES_PER_CYCLE: integer(0),
+  /** Builds of pools that wait or run at once; 0 = any number, not set = half of the slots of all live workers, at least 1. */
+  CODER_WORKSPACE_PREBUILDS_MAX_IN_FLIGHT: z.coerce.number().int().min(0).optional(),
   CODER_SESSION_DURATION: duration('24h'),
   CODER_DISABLE_SESSION_EXPIRY_REFRESH: flag(false),
   CODER_DEFAULT_TOKEN_LIFETIME: duration('168h'),

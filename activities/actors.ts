@@ -1,7 +1,11 @@
+import { Context } from '@temporalio/activity';
+import { randomUUID } from 'node:crypto';
 import type { ActorName } from '../domain/actor-permissions.ts';
 import { buildRunner, jobJanitor, templateImporter } from '../domain/actors.ts';
 import { authorize, authorizeWorkspace } from '../domain/authorization.ts';
+import { PREBUILDS_SYSTEM_USER_ID } from '../domain/ids.ts';
 import type { Subject } from '../domain/subject.ts';
+import type { AuditOrigin } from '../db/queries/audit-logs.ts';
 import type { BuildRun } from '../db/queries/workspace-builds.ts';
 import type { Activities } from './index.ts';
 import type { JobRun } from './job-run.ts';
@@ -16,6 +20,8 @@ export const activityActors: Readonly<Record<keyof Activities, readonly ActorNam
   sweepPendingJobs: ['job-janitor'],
   // Logs and statistics have no resource type of their own: its statements (db/queries/upkeep.ts) are all that it may do there.
   runUpkeep: ['purger'],
+  planPrebuildCycle: ['prebuilds-orchestrator'],
+  reconcilePools: ['prebuilds-orchestrator'],
 };
 
 /** Acts for one build: bound to its workspace, job and owner, and checked before Terraform or a row is touched. */
@@ -49,4 +55,16 @@ export function actAsJobJanitor(jobId: string): Subject {
   const actor = jobJanitor();
   authorize(actor, 'update', { type: 'provisioner_jobs', id: jobId });
   return actor;
+}
+
+/** Where a background activity's audit rows come from: its workflow. Source: spec/07 §11. */
+export function originOfActor(): AuditOrigin {
+  const { workflowType, workflowExecution } = Context.current().info;
+  return {
+    requestId: workflowExecution?.runId ?? randomUUID(),
+    ip: null,
+    userAgent: `temporal/${workflowType ?? ''}`,
+    userId: PREBUILDS_SYSTEM_USER_ID,
+    actor: 'prebuilds-orchestrator' satisfies ActorName,
+  };
 }

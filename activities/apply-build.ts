@@ -17,6 +17,7 @@ import { type TerraformState, parseState } from '../terraform/state.ts';
 import { prepareBuildEnvironment } from './build-environment.ts';
 import { cutOf, isOutside, planNextApply, reportCutOff } from './continue-build.ts';
 import { inParallel } from './in-parallel.ts';
+import { planClaim } from './plan-claim.ts';
 import { persist } from './job-end.ts';
 import { type JobRun, RunFailed, RunStopped, assertRunning, sourceDirectory } from './job-run.ts';
 import { loadSecrets, saveSecrets } from './job-secrets.ts';
@@ -94,7 +95,7 @@ async function beginApply(run: JobRun, found: BuildRun, next: NextApply): Promis
   if (state !== null) run.redactor.add(state.sensitive);
   const parameters =
     next.name === acceptedName ? await listAcceptedParameters(deps.db, workspace.id, build.number) : undefined;
-  const runningAgentToken = build.refreshOnly ? keptAgentToken(state) : null;
+  const runningAgentToken = keptAgentToken(run, found, state);
   const [env, mine] = await inParallel([
     prepareBuildEnvironment(run, found, {
       ...(parameters !== undefined && { parameters }),
@@ -110,11 +111,14 @@ async function beginApply(run: JobRun, found: BuildRun, next: NextApply): Promis
   // A forgotten state (orphan) or none at all puts no condition on the lineage of what follows.
   const input =
     stored === undefined || stored.lineage === '' ? null : { serial: stored.serial, lineage: stored.lineage };
+  // What a lost Terraform left is gone on from with a plan of its own.
+  const planned = build.prebuildStage === 'claim' && continuation === undefined;
+  const args = planned ? await planClaim(run, found, { cwd, env }) : applyArguments(found, continuation?.replace ?? []);
   log.stage(applyStage[build.transition]);
   return beginTerraform(run, {
     stage: 'apply',
     name: next.name,
-    args: applyArguments(found, continuation?.replace ?? []),
+    args,
     cwd,
     env,
     resumable: true,
@@ -123,13 +127,18 @@ async function beginApply(run: JobRun, found: BuildRun, next: NextApply): Promis
 }
 
 /**
- * Token of the agent that a refresh must leave as it is: the provider makes a new one whenever it reads an agent without
- * knowing it. It takes one token for all agents, so several of them cannot be kept (spec/02 §3.5).
+ * Token of the agent that a refresh or a claim must leave as it is: the provider makes a new one whenever it reads an agent
+ * without knowing it. It takes one token for all agents, so several of them cannot be kept (spec/02 §3.5, spec/03 §11.6).
  */
-function keptAgentToken(state: TerraformState | null): string | null {
+function keptAgentToken(run: JobRun, { build }: BuildRun, state: TerraformState | null): string | null {
+  if (!build.refreshOnly && build.prebuildStage !== 'claim') return null;
   const tokens = (state?.instances ?? []).flatMap(({ mode, type, values }) =>
     mode === 'managed' && type === 'coder_agent' ? [textOf(values['token'])] : [],
   );
+  if (tokens.length > 1 && build.prebuildStage === 'claim') {
+    run.log.say('warn', 'The workspace has several agents: they get new tokens, and what carries a token is replaced.');
+    return null;
+  }
   if (tokens.length > 1)
     throw new RunFailed(
       'A workspace with several agents cannot be refreshed by itself: the provider would give them new tokens. A start refreshes as well.',

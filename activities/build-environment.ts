@@ -1,6 +1,6 @@
 import { openPrivateKey } from '../db/git-ssh-key.ts';
 import { readVariableValue } from '../db/queries/template-imports.ts';
-import { deleteSessionToken, replaceSessionToken } from '../db/queries/session-tokens.ts';
+import { deleteSessionToken, replaceSessionToken, sessionTokenName } from '../db/queries/session-tokens.ts';
 import type { BuildRun } from '../db/queries/workspace-builds.ts';
 import { baseEnvironment } from '../terraform/base-environment.ts';
 import { buildEnvironment } from '../terraform/environment.ts';
@@ -77,7 +77,7 @@ export async function prepareBuildEnvironment(
 /** Start: the old token dies, a new one is made. Stop and delete: it only dies. Prebuilds have none (spec/02 §3.2). */
 async function renewSessionToken(run: JobRun, { build, workspace, owner }: BuildRun): Promise<string> {
   const { db, maxTokenLifetimeMs } = run.deps;
-  const key = { userId: owner.id, name: `${owner.id}_${workspace.id}_session_token` };
+  const key = { userId: owner.id, name: sessionTokenName(owner.id, workspace.id) };
   if (build.transition !== 'start' || owner.isSystem) {
     await deleteSessionToken(db, key);
     return '';

@@ -1,3 +1,4 @@
+import type { ReconcileDeps } from '../commands/reconcile-preset.ts';
 import type { TemporalStarter } from '../commands/temporal.ts';
 import type { Db } from '../db/client.ts';
 import type { ColumnCipher } from '../db/encryption.ts';
@@ -26,6 +27,17 @@ export interface UpkeepDeps {
   readonly agentLogRetentionMs: number;
 }
 
+/** What the reconciliation of pools needs. */
+export interface PrebuildDeps extends ReconcileDeps {
+  /** Presets that are acted on at once: half of the process's connections, so that nobody else waits for one. */
+  readonly poolConcurrency: number;
+  /** Pool builds pending or running at once; undefined = half of the slots of all live workers, 0 = no limit. */
+  readonly maxInFlight: number | undefined;
+  /** Makes a cycle begin at this instant. Kept in memory: the schedule's tick is what counts. */
+  readonly wakeAt: (at: Date) => void;
+  readonly metrics: ReconcileDeps['metrics'] & Pick<Metrics, 'poolsReconciled' | 'poolAction'>;
+}
+
 /** What one Terraform and everything that it starts may use. */
 export interface RunLimits {
   /** Free bytes on the work root's disk below which no job begins and a running one is asked to stop; 0 = no limit. */
@@ -42,7 +54,7 @@ export interface ProvisionerDeps {
   readonly db: Db;
   readonly cipher: ColumnCipher;
   readonly logger: Logger;
-  readonly metrics: Pick<Metrics, 'jobTaken'>;
+  readonly metrics: Pick<Metrics, 'jobTaken' | 'claimed' | 'workspaceCreated' | 'claimDrifted'>;
   readonly slots: Slots;
   readonly shims: Shims;
   readonly lease: LeaseTimes;

@@ -1,16 +1,20 @@
-import type { ControlDeps, ProvisionerDeps, UpkeepDeps } from './deps.ts';
+import type { ControlDeps, PrebuildDeps, ProvisionerDeps, UpkeepDeps } from './deps.ts';
 import { translateErrors } from './failures.ts';
 import { createFinishJob } from './finish-job.ts';
+import { createPlanPrebuildCycle } from './plan-prebuild-cycle.ts';
+import { createReconcilePools } from './reconcile-pools.ts';
 import { createRunUpkeep } from './run-upkeep.ts';
 import { createTerraformActivities } from './run-terraform.ts';
 import { createSweepPendingJobs } from './sweep-pending-jobs.ts';
 
 /** Activities of the control worker: short database work and calls to Temporal. */
-export const createControlActivities = (deps: ControlDeps & UpkeepDeps) =>
+export const createControlActivities = (deps: ControlDeps & UpkeepDeps & PrebuildDeps) =>
   translateErrors({
     finishJob: createFinishJob(deps),
     sweepPendingJobs: createSweepPendingJobs(deps),
     runUpkeep: createRunUpkeep(deps),
+    planPrebuildCycle: createPlanPrebuildCycle(deps),
+    reconcilePools: createReconcilePools(deps),
   });
 
 /** Activities of a provisioner worker: Terraform. */

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import { type Db, pipelined } from '../db/client.ts';
 import { adoptAgents, planAdoption } from '../db/queries/adopted-agents.ts';
+import { dropCopiedResources } from '../db/queries/claims.ts';
 import { insertModules, insertProvisionedResources } from '../db/queries/provisioned-resources.ts';
 import { pruneStateVersions } from '../db/queries/state-versions.ts';
 import { encodeState, getStartingStateOf, setBuildState } from '../db/queries/workspace-build-states.ts';
@@ -14,6 +15,7 @@ import { readModules } from '../terraform/modules.ts';
 import { parseState } from '../terraform/state.ts';
 import { actAsBuildRunner } from './actors.ts';
 import { type AppliedState, applyBuild, storeState } from './apply-build.ts';
+import { tellReplacements } from './plan-claim.ts';
 import { drainAgents } from './drain-agents.ts';
 import { findEarlierRun } from './earlier-run.ts';
 import { completeRun, persist } from './job-end.ts';
@@ -92,9 +94,10 @@ async function complete(
   const { deps, job } = run;
   const now = new Date();
   const target = { jobId: job.id, transition: build.transition, now };
-  const { provisioned: made, adopted } = build.refreshOnly
-    ? await planAdoption(deps.db, workspace.id, provisioned)
-    : { provisioned, adopted: [] };
+  const { provisioned: made, adopted } =
+    build.refreshOnly || build.handedOver
+      ? await planAdoption(deps.db, workspace.id, provisioned)
+      : { provisioned, adopted: [] };
   const state =
     applied === undefined
       ? undefined
@@ -106,11 +109,32 @@ async function complete(
       pruneStateVersions(tx, workspace.id),
       insertProvisionedResources(tx, deps.cipher, target, made),
       adoptAgents(tx, adopted),
+      build.handedOver &&
+        dropCopiedResources(
+          tx,
+          job.id,
+          made.resources.map(({ id }) => id),
+        ),
+      build.prebuildStage === 'claim' && tellReplacements(tx, found, now),
       insertModules(tx, target, modules),
       finish(),
       (build.transition === 'delete' ? markWorkspaceDeleted : markWorkspaceBuilt)(tx, workspace.id),
     ]);
   });
+  observeWait(run, found);
+}
+
+/** How long people wait for workspaces; a pool's builds nobody waits for are kept apart. Source: spec/03 §16. */
+function observeWait({ deps, job }: JobRun, { build, organization, template }: BuildRun): void {
+  if (build.transition !== 'start' || job.startedAt === null) return;
+  const seconds = (Date.now() - job.startedAt.getTime()) / 1000;
+  const origin = { organizationName: organization.name, templateName: template.name, presetName: build.presetName };
+  if (build.prebuildStage === 'claim') deps.metrics.claimed(seconds, origin);
+  else if (build.number === 1)
+    deps.metrics.workspaceCreated(seconds, {
+      ...origin,
+      type: build.prebuildStage === 'create' ? 'prebuild' : 'regular',
+    });
 }
 
 async function buildOutcome(tx: Db, found: BuildRun, provisioned: ProvisionedResources) {

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ProvisionedResources } from '../domain/provisioned.ts';
+import type { ClaimDependencies, ProvisionedResources } from '../domain/provisioned.ts';
 import { NIL_UUID } from '../domain/ids.ts';
 import { upsertFile } from '../db/queries/files.ts';
 import { insertModules, insertProvisionedResources } from '../db/queries/provisioned-resources.ts';
@@ -15,6 +15,8 @@ import {
 import { listVersionVariables } from '../db/queries/workspace-builds.ts';
 import { transaction } from '../db/client.ts';
 import { listTemplateFiles, packModules } from '../terraform/archive.ts';
+import { claimDependencies, describeClaim } from '../terraform/claim-dependencies.ts';
+import { readModuleFiles } from '../terraform/claim-sources.ts';
 import type { JsonObject } from '../terraform/json.ts';
 import { readModules } from '../terraform/modules.ts';
 import { convertResources } from '../terraform/convert.ts';
@@ -79,6 +81,9 @@ export async function runImport(run: JobRun): Promise<void> {
     convertResources({ instances: planInstances(json), references, newId: randomUUID, transition });
   const resources = { start: convert(start, 'start'), stop: convert(stop, 'stop') };
   for (const warning of new Set([...definition.warnings, ...resources.start.warnings])) log.say('warn', warning);
+  const dependencies = await findClaimDependencies(run, directory, start);
+  if (definition.presets.some((preset) => preset.desiredInstances !== null))
+    log.say('info', describeClaim(dependencies));
   const modules = await readModules(directory);
   const moduleArchive = await storeModules(run, directory);
   log.stage('Cleaning Up');
@@ -104,6 +109,7 @@ export async function runImport(run: JobRun): Promise<void> {
       hasExternalAgent: resources.start.hasExternalAgent,
       cachedPlan: filterPlanForCache(start),
       references,
+      claimDependencies: dependencies,
       cachedModuleFiles: moduleArchive?.id ?? null,
       lockFile,
       terraformVersion: deps.terraform.version,
@@ -136,6 +142,17 @@ export async function plan(
   const json = parsePlan(text);
   run.redactor.add(planSecrets(json));
   return json;
+}
+
+/** An analysis that fails makes the claims wait for Terraform; the import goes on. */
+async function findClaimDependencies(run: JobRun, directory: string, plan: JsonObject): Promise<ClaimDependencies> {
+  try {
+    return claimDependencies({ plan, files: await readModuleFiles(directory) });
+  } catch (err) {
+    run.deps.logger.warn({ err, job_id: run.job.id }, 'what a claim depends on cannot be told');
+    const because = `what cannot be told: ${run.redactor.redact((err as Error).message)}`;
+    return { dependents: [{ address: 'the template', because }], environment: [] };
+  }
 }
 
 /** Request value → value in the template's active version → default (spec/02 §2.4). */

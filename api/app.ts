@@ -27,6 +27,7 @@ import { registerGroupRoutes } from './routes/groups.ts';
 import { registerLoginRoutes } from './routes/login.ts';
 import { registerMemberRoutes } from './routes/members.ts';
 import { registerOrganizationRoutes } from './routes/organizations.ts';
+import { registerPrebuildRoutes } from './routes/prebuilds.ts';
 import { registerUserSecretRoutes } from './routes/user-secrets.ts';
 import { registerUserSettingRoutes } from './routes/user-settings.ts';
 import { registerUserRoutes } from './routes/users.ts';
@@ -67,6 +68,7 @@ const resources: readonly ((app: App, deps: AppDeps) => void)[] = [
   registerFileRoutes,
   registerTemplateRoutes,
   registerTemplateAclRoutes,
+  registerPrebuildRoutes,
   registerTemplateVersionRoutes,
   registerTemplateVersionStateRoutes,
   registerTemplateVersionChildRoutes,

@@ -14,11 +14,13 @@ import { createColumnCipher, loadEncryptionKeys } from '../db/encryption.ts';
 import { storeAgentBundle } from '../db/queries/files.ts';
 import { createListener } from '../db/notifications.ts';
 import { countAgentsByStatus, readAgentNames } from '../db/queries/agent-gauges.ts';
+import { readPrebuildGauges } from '../db/queries/prebuild-gauges.ts';
 import { createAgentIngest } from '../ingest/agent-ingest.ts';
 import { createAgentMetrics } from '../telemetry/agent-metrics.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { serveMetrics } from '../telemetry/metrics-listener.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
+import { createPrebuildMetrics } from '../telemetry/prebuild-metrics.ts';
 import { createApp } from './app.ts';
 import { version } from './version.ts';
 
@@ -62,6 +64,9 @@ async function start(): Promise<() => Promise<void>> {
     readStatuses: () => countAgentsByStatus(db),
     now,
   });
+  const prebuildMetrics = config.CODER_PROMETHEUS_ENABLE
+    ? createPrebuildMetrics({ metrics, logger, read: (at) => readPrebuildGauges(db, at), now })
+    : undefined;
   const app = createApp({
     db,
     sql,
@@ -113,6 +118,7 @@ async function start(): Promise<() => Promise<void>> {
     await Promise.race([closed, delay(drainMs + 5_000)]);
     clearTimeout(late);
     await agentsClosed;
+    prebuildMetrics?.close();
     await closeMetrics();
     await listener.close();
     await close();

@@ -24,6 +24,7 @@ const common = {
   require_active_version: flag(),
   max_port_share_level: z.enum(portSharingLevels).nullish(),
   cors_behavior: z.enum(corsBehaviors).nullish(),
+  instant_claim: flag().nullable(),
 };
 
 export const CreateTemplateRequest = z
@@ -77,6 +78,7 @@ const commonSettings = (body: Common) => ({
   requireActiveVersion: body.require_active_version,
   maxPortSharingLevel: body.max_port_share_level,
   corsBehavior: body.cors_behavior,
+  instantClaim: body.instant_claim,
 });
 
 export const createSettings = (

@@ -14,6 +14,7 @@ import { registerList } from './commands/list.ts';
 import { registerLogin } from './commands/login.ts';
 import { registerLogs } from './commands/logs.ts';
 import { registerOpen } from './commands/open.ts';
+import { registerPrebuilds } from './commands/prebuilds.ts';
 import { registerRefresh } from './commands/refresh.ts';
 import { registerRetry } from './commands/retry.ts';
 import { registerSecrets } from './commands/secrets.ts';
@@ -31,6 +32,7 @@ export type Register = (program: Command, context: () => CliContext) => void;
 const commands: readonly Register[] = [
   registerLogin,
   registerTemplates,
+  registerPrebuilds,
   registerCreate,
   registerStart,
   registerStop,

@@ -1,6 +1,8 @@
 import type { z } from 'zod';
 import type { JobLog as JobLogSchema } from '../api/job-logs.ts';
 import type { ExternalAgentCredentialsBody } from '../api/routes/external-agents.ts';
+import type { PrebuildPoolBody, PrebuildPoolsBody } from '../api/routes/prebuilds.ts';
+import type { InvalidatedPresetsBody } from '../api/routes/templates.ts';
 import type { UserSecretBody } from '../api/routes/user-secrets.ts';
 import type { WorkspaceBuildUpdateBody } from '../api/routes/watch-builds.ts';
 import type { ProvisionerJobBody } from '../api/views/provisioner-job.ts';
@@ -26,6 +28,9 @@ export type TemplateVersion = TemplateVersionBody;
 export type JobLog = z.infer<typeof JobLogSchema>;
 export type User = z.infer<typeof UserSchema>;
 export type UserSecret = UserSecretBody;
+export type PrebuildPool = PrebuildPoolBody;
+export type PrebuildPools = PrebuildPoolsBody;
+export type InvalidatedPresets = InvalidatedPresetsBody;
 export type ExternalAgentCredentials = ExternalAgentCredentialsBody;
 export type BuildUpdate = WorkspaceBuildUpdateBody;
 

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { transaction } from '../db/client.ts';
+import { notifyNewPools } from '../db/queries/template-effects.ts';
 import { lockVersion, updateVersion } from '../db/queries/template-versions.ts';
 import { insertTemplate } from '../db/queries/templates.ts';
 import { authorize } from '../domain/authorization.ts';
@@ -56,6 +57,7 @@ export async function createTemplate(deps: TemplateDeps, caller: Caller, input: 
         before: version,
         after: { ...version, ...joined },
       });
+      await notifyNewPools(tx, template);
       return template.id;
     }),
   );

@@ -5,7 +5,7 @@ import { matchPreset } from '../domain/parameters.ts';
 import { parseAutostartSchedule } from '../domain/autostart.ts';
 import type { Subject } from '../domain/subject.ts';
 import { workspaceTtl } from '../domain/workspace-settings.ts';
-import { type Db, transaction, violatedConstraint } from '../db/client.ts';
+import { type Db, pipelined, transaction, violatedConstraint } from '../db/client.ts';
 import { type AuditOrigin, insertAudit } from '../db/queries/audit-logs.ts';
 import { findMember } from '../db/queries/members.ts';
 import { findActiveVersionId, holdTemplate } from '../db/queries/templates.ts';
@@ -16,10 +16,11 @@ import {
   listPresets,
 } from '../db/queries/template-versions.ts';
 import { insertWorkspace } from '../db/queries/workspaces.ts';
+import { claimPrebuild } from './claim-prebuild.ts';
 import type { CommandDeps } from './deps.ts';
 import { type IdempotentRequest, once, rememberResult } from './idempotency.ts';
 import { insertPendingBuild } from './insert-pending-build.ts';
-import { type JobFacts, startJob } from './start-job.ts';
+import { startJob } from './start-job.ts';
 
 export interface CreateWorkspace {
   readonly ownerId: string;
@@ -43,7 +44,7 @@ type UsableVersion = BuildVersion & { template: NonNullable<BuildVersion['templa
  */
 export const createCreateWorkspace = (deps: CommandDeps) =>
   async function createWorkspace(subject: Subject, input: CreateWorkspace): Promise<string> {
-    let facts: JobFacts | undefined;
+    let made: Awaited<ReturnType<typeof insertWithBuild>> | undefined;
     const count = (status: 'success' | 'failed') =>
       deps.metrics.buildEnqueued({
         provisionerType: 'terraform',
@@ -53,18 +54,22 @@ export const createCreateWorkspace = (deps: CommandDeps) =>
       });
     const work = async () => {
       const created = await transaction(deps.db, async (tx) => {
-        const workspace = await insertWithBuild(tx, deps, subject, input);
+        const workspace = await insertWithBuild(tx, deps, subject, input).catch((err: unknown) => {
+          throw violatedConstraint(err) === 'workspaces_owner_name_idx' ? nameTaken(input.name) : err;
+        });
         await rememberResult(tx, input.idempotency, { resourceId: workspace.id, statusCode: 201 });
         return workspace;
       });
-      facts = created.facts;
+      made = created;
       return created.id;
     };
     try {
       const id = await once(deps.db, input.idempotency, work);
-      if (facts !== undefined) {
+      if (made !== undefined) {
         count('success');
-        await startJob(deps, facts);
+        const started = startJob(deps, made.facts);
+        // Who claims has waited for nothing so far; the pending row is safe, and the start never rejects.
+        if (!made.claimed) await started;
       }
       return id;
     } catch (err) {
@@ -84,20 +89,37 @@ async function insertWithBuild(tx: Db, deps: CommandDeps, subject: Subject, inpu
     if (!template.allowUserAutostart) throw invalidField('schedule', 'the template does not allow autostart');
     parseAutostartSchedule(input.autostartSchedule);
   }
-  const id = randomUUID();
-  const workspace = {
-    id,
-    name: input.name,
+  const settings = {
     ownerId: input.ownerId,
-    organizationId: template.organizationId,
-    templateId: template.id,
+    name: input.name,
     autostartSchedule: input.autostartSchedule === '' ? null : (input.autostartSchedule ?? null),
     ttlMs: workspaceTtl(input.ttlMs ?? null, template),
     automaticUpdates: input.automaticUpdates,
   };
-  await insertWorkspace(tx, { ...workspace, now }).catch((err: unknown) => {
-    throw violatedConstraint(err) === 'workspaces_owner_name_idx' ? nameTaken(input.name) : err;
-  });
+  const { preset, parameters } = await choosePreset(tx, version.id, input);
+  if (preset !== undefined && preset.desiredInstances !== null) {
+    const { richParameterValues: requested, origin } = input;
+    const claim = await claimPrebuild(tx, deps, subject, {
+      ...settings,
+      version,
+      preset,
+      parameters,
+      requested,
+      origin,
+    });
+    if (claim.kind === 'claimed') {
+      if (claim.handedOver) deps.metrics.claimedInstantly();
+      return { ...claim, claimed: true };
+    }
+    deps.metrics.claimMissed(claim.why);
+    deps.logger.warn(
+      { preset: preset.name, template: template.name, why: claim.why },
+      'no prebuild to claim, one is built',
+    );
+  }
+  const id = randomUUID();
+  const workspace = { ...settings, id, organizationId: template.organizationId, templateId: template.id };
+  await insertWorkspace(tx, { ...workspace, now });
   await insertAudit(tx, {
     origin: input.origin,
     time: now,
@@ -108,20 +130,19 @@ async function insertWithBuild(tx: Db, deps: CommandDeps, subject: Subject, inpu
     organizationId: template.organizationId,
     statusCode: 201,
   });
-  const presetId = input.presetId ?? (await matchingPreset(tx, version.id, input));
   const facts = await insertPendingBuild(tx, deps, subject, {
     id: randomUUID(),
-    workspace,
+    workspace: { ...workspace, claimedAt: null },
     latest: undefined,
     version,
     transition: 'start',
     reason: 'initiator',
     requested: input.richParameterValues,
-    presetId,
+    presetId: preset?.id ?? null,
     debug: false,
     origin: input.origin,
   });
-  return { id, facts };
+  return { id, facts, claimed: false };
 }
 
 const nameTaken = (name: string) =>
@@ -154,8 +175,15 @@ async function usableVersion(tx: Db, subject: Subject, input: CreateWorkspace): 
   return { ...version, template };
 }
 
-async function matchingPreset(tx: Db, versionId: string, input: CreateWorkspace): Promise<string | null> {
-  const presets = await listPresets(tx, versionId);
-  if (presets.length === 0) return null;
-  return matchPreset(presets, await listParameters(tx, versionId), input.richParameterValues)?.id ?? null;
+/** The preset that was asked for, else the one that fits the values best. Source: spec/03 §11.1. */
+async function choosePreset(tx: Db, versionId: string, input: CreateWorkspace) {
+  const [presets, parameters] = await pipelined([listPresets(tx, versionId), listParameters(tx, versionId)]);
+  if (input.presetId === undefined)
+    return { preset: matchPreset(presets, parameters, input.richParameterValues) ?? undefined, parameters };
+  const preset = presets.find(({ id }) => id === input.presetId);
+  if (preset === undefined)
+    throw new DomainError('INVALID_INPUT', 'The preset does not belong to the template version', {
+      validations: [{ field: 'template_version_preset_id', detail: 'not a preset of this template version' }],
+    });
+  return { preset, parameters };
 }

@@ -1,4 +1,5 @@
 import { transaction } from '../db/client.ts';
+import { notify, prebuildsChannel } from '../db/notifications.ts';
 import { countHumanWorkspaces, updateTemplate } from '../db/queries/templates.ts';
 import { DomainError } from '../domain/errors.ts';
 import type { Caller } from './caller.ts';
@@ -24,5 +25,6 @@ export async function deleteTemplate(deps: TemplateDeps, caller: Caller, templat
       before: template,
       after: { ...template, deleted: true },
     });
+    await notify(tx, prebuildsChannel, template.id);
   });
 }

@@ -9,7 +9,7 @@ export interface CommandDeps {
   readonly db: Db;
   readonly temporal: TemporalStarter;
   readonly logger: Logger;
-  readonly metrics: Pick<Metrics, 'buildEnqueued'>;
+  readonly metrics: Pick<Metrics, 'buildEnqueued' | 'claimMissed' | 'claimedInstantly'>;
   readonly cipher: ColumnCipher;
   now(): Date;
 }

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { PREBUILDS_SYSTEM_USER_ID, buildWorkflowId } from '../domain/ids.ts';
 import { type Transition, jobPriority, normalizeTags } from '../domain/jobs.ts';
-import { resolveParameters } from '../domain/parameters.ts';
+import { prebuildStageOf } from '../domain/claims.ts';
+import { type ParameterValue, resolveParameters } from '../domain/parameters.ts';
 import { DomainError } from '../domain/errors.ts';
 import type { Subject } from '../domain/subject.ts';
 import { type Db, pipelined, violatedConstraint } from '../db/client.ts';
@@ -12,7 +13,12 @@ import { insertJobNote } from '../db/queries/job-logs.ts';
 import { insertJob } from '../db/queries/provisioner-jobs.ts';
 import { type BuildVersion, listParameters, listPresets } from '../db/queries/template-versions.ts';
 import { insertStateVersion } from '../db/queries/state-versions.ts';
-import { type LatestBuild, insertBuild, listBuildParameters } from '../db/queries/workspace-builds.ts';
+import {
+  type LatestBuild,
+  findClaimProgress,
+  insertBuild,
+  listBuildParameters,
+} from '../db/queries/workspace-builds.ts';
 import { getWorkspaceNames } from '../db/queries/workspaces.ts';
 import { type PlainState, packState } from '../db/state-contents.ts';
 import type { workspaceBuilds } from '../db/schema/workspaces.ts';
@@ -39,7 +45,14 @@ export interface GivenState extends PlainState {
 
 export interface PendingBuild {
   readonly id: string;
-  readonly workspace: { readonly id: string; readonly name: string; readonly organizationId: string };
+  readonly workspace: {
+    readonly id: string;
+    readonly name: string;
+    readonly organizationId: string;
+    readonly ownerId: string;
+    /** When it was taken from a pool; null = never. */
+    readonly claimedAt: Date | null;
+  };
   /** Read after the row was locked; undefined for a new workspace. */
   readonly latest: LatestBuild | undefined;
   readonly version: BuildVersion;
@@ -54,6 +67,10 @@ export interface PendingBuild {
    * when it was requested, and the version is the same.
    */
   readonly repeat?: { readonly refreshOnly: boolean };
+  /** The build hands a prebuild to its new owner. `handsOver` says whether its agent goes before Terraform (docs/adr/0020). */
+  readonly claim?: {
+    readonly handsOver: (values: { before: readonly ParameterValue[]; after: readonly ParameterValue[] }) => boolean;
+  };
   readonly debug: boolean;
   readonly origin: AuditOrigin;
 }
@@ -72,12 +89,21 @@ export async function insertPendingBuild(
   const { workspace, latest, version, transition, reason } = build;
   const now = deps.now();
   if (latest?.active === true) throw activeBuild();
-  const [previous, preset, parameters, names] = await pipelined([
+  const [previous, preset, parameters, names, claim] = await pipelined([
     latest === undefined ? [] : listBuildParameters(tx, latest.id),
     presetOf(tx, build),
     build.repeat === undefined ? listParameters(tx, version.id) : [],
     getWorkspaceNames(tx, workspace.id),
+    workspace.claimedAt === null ? undefined : findClaimProgress(tx, workspace.id),
   ]);
+  const refreshOnly = build.repeat?.refreshOnly === true;
+  const stage = prebuildStageOf({
+    ownerId: workspace.ownerId,
+    isClaim: build.claim !== undefined,
+    transition,
+    refreshOnly,
+    claim: claim ?? null,
+  });
   const { values, ignored } =
     build.repeat !== undefined
       ? { values: previous, ignored: [] }
@@ -88,10 +114,9 @@ export async function insertPendingBuild(
           previous,
           transition,
           isFirstBuild: latest === undefined,
-          isClaim: false,
-          mode: latest === undefined ? 'create' : 'build',
+          isClaim: build.claim !== undefined,
+          mode: latest === undefined || build.claim !== undefined ? 'create' : 'build',
         });
-  const refreshOnly = build.repeat?.refreshOnly === true;
   const jobId = randomUUID();
   const human = humanReasons.includes(reason) && subject.id !== PREBUILDS_SYSTEM_USER_ID;
   const priority = human
@@ -129,7 +154,13 @@ export async function insertPendingBuild(
       initiatorId: subject.id,
       templateVersionPresetId:
         preset?.id ?? (latest?.templateVersionId === version.id ? latest.templateVersionPresetId : null),
-      prebuildStage: 'none',
+      prebuildStage: stage,
+      // A repeated claim goes on from where the first one left the agent.
+      handedOver:
+        stage === 'claim' &&
+        (build.claim === undefined
+          ? claim?.handedOver === true
+          : build.claim.handsOver({ before: previous, after: values })),
       refreshOnly,
       // Looking at a workspace neither prolongs nor ends its time.
       ...(refreshOnly && { deadline: latest?.deadline ?? null, maxDeadline: latest?.maxDeadline ?? null }),
@@ -175,6 +206,7 @@ export async function insertPendingBuild(
     buildNumber,
     transition,
     reason,
+    prebuildStage: stage,
     workspaceName: workspace.name,
     ...names,
   };

@@ -1,4 +1,5 @@
 import { transaction } from '../db/client.ts';
+import { notify, prebuildsChannel } from '../db/notifications.ts';
 import { invalidatePresets as markPresets } from '../db/queries/template-effects.ts';
 import { insertAudit } from '../db/queries/audit-logs.ts';
 import type { Caller } from './caller.ts';
@@ -21,6 +22,7 @@ export async function invalidatePresets(deps: TemplateDeps, caller: Caller, temp
       action: 'write',
       additionalFields: { invalidated_presets: invalidated.map(({ presetName }) => presetName) },
     });
+    if (invalidated.length > 0) await notify(tx, prebuildsChannel, template.id);
     return invalidated;
   });
 }

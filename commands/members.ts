@@ -84,7 +84,10 @@ export async function removeMember(deps: AccessDeps, caller: Caller, place: Plac
   });
 }
 
-/** Roles of a member; the implied `organization-member` is accepted and not stored. Source: spec/07 §4.1. */
+/**
+ * Roles of a member; the implied `organization-member` is accepted and not stored. System users have none. Source: spec/07 §4.1,
+ * §1.
+ */
 export async function setMemberRoles(
   deps: AccessDeps,
   caller: Caller,
@@ -101,10 +104,11 @@ export async function setMemberRoles(
   return transaction(deps.db, async (tx) => {
     await lockOrganization(tx, organizationId);
     const before = await lockMember(tx, organizationId, userId);
-    const user = await findUserById(tx, userId);
+    const user = await findUserById(tx, userId, { includeSystem: true });
     if (before === undefined || user === undefined) throw notFound();
     authorize(subject, 'read', memberObject(place));
     authorize(subject, 'assign', { type: 'assign_org_role', organizationId });
+    if (user.isSystem) throw new DomainError('INVALID_INPUT', 'A system user has no roles');
     const { added, removed } = changedRoles(before.roles, wanted);
     if (removed.length > 0) authorize(subject, 'unassign', { type: 'assign_org_role', organizationId });
     if (userId === subject.id) throw new DomainError('INVALID_INPUT', 'You cannot change your own roles');

@@ -1,4 +1,5 @@
 import { transaction } from '../db/client.ts';
+import { notify, prebuildsChannel } from '../db/notifications.ts';
 import { notifyTemplateWatchers } from '../db/queries/template-effects.ts';
 import { lockVersion } from '../db/queries/template-versions.ts';
 import { updateTemplate } from '../db/queries/templates.ts';
@@ -7,8 +8,8 @@ import type { Caller } from './caller.ts';
 import { type TemplateDeps, auditTemplate, lockTemplateFor } from './template-row.ts';
 
 /**
- * Makes a version the active one and tells the watchers of the template's workspaces, which are outdated now. The active
- * version again: nothing happens. Throws NOT_FOUND (not of this template), INVALID_INPUT (archived, import not
+ * Makes a version the active one and tells the watchers of the template's workspaces, which are outdated now, and the
+ * reconciler, for so are its prebuilds. The active version again: nothing happens. Throws NOT_FOUND (not of this template), INVALID_INPUT (archived, import not
  * succeeded). Source: spec/06 §6.2.
  */
 export async function promoteTemplateVersion(
@@ -34,5 +35,6 @@ export async function promoteTemplateVersion(
       after: { ...template, ...change },
     });
     await notifyTemplateWatchers(tx, template.id);
+    await notify(tx, prebuildsChannel, template.id);
   });
 }

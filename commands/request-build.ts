@@ -9,12 +9,11 @@ import { type Db, transaction } from '../db/client.ts';
 import type { AuditOrigin } from '../db/queries/audit-logs.ts';
 import { type BuildVersion, findVersionForBuild } from '../db/queries/template-versions.ts';
 import { type BuildView, findBuildViewById } from '../db/queries/build-views.ts';
-import { insertJobNote } from '../db/queries/job-logs.ts';
 import { matchProvisioners } from '../db/queries/provisioner-daemons.ts';
-import { endJob } from '../db/queries/provisioner-jobs.ts';
-import { findLatestBuild, finishBuildRow } from '../db/queries/workspace-builds.ts';
-import { type WorkspaceRow, lockWorkspace, markWorkspaceDeleted } from '../db/queries/workspaces.ts';
+import { findLatestBuild } from '../db/queries/workspace-builds.ts';
+import { type WorkspaceRow, lockWorkspace } from '../db/queries/workspaces.ts';
 import type { CommandDeps } from './deps.ts';
+import { forgetWorkspace } from './forget-workspace.ts';
 import { type IdempotentRequest, once, rememberResult } from './idempotency.ts';
 import { type BuildReason, type GivenState, insertPendingBuild } from './insert-pending-build.ts';
 import { readOperatorState } from './operator-state.ts';
@@ -144,13 +143,9 @@ function assertRepeatable(
  * can still be removed. True when it was done. Source: spec/02 §3.6.
  */
 async function forgetNow(tx: Db, workspaceId: string, job: JobFacts & { buildId: string }): Promise<boolean> {
-  const { jobId, buildId } = job;
   if ((await matchProvisioners(tx, taskQueueOf(job.tags))).available > 0) return false;
-  const output = 'No provisioner is online: the workspace was deleted at once, its resources are left as they are.';
-  await insertJobNote(tx, { jobId, level: 'warn', output });
-  await endJob(tx, { jobId, canceled: false });
-  await finishBuildRow(tx, buildId);
-  await markWorkspaceDeleted(tx, workspaceId);
+  const why = 'No provisioner is online: the workspace was deleted at once, its resources are left as they are.';
+  await forgetWorkspace(tx, { workspaceId, jobId: job.jobId, buildId: job.buildId, level: 'warn', why });
   return true;
 }
 

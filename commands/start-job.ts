@@ -1,5 +1,6 @@
 import type { Logger } from '../telemetry/logger.ts';
 import type { Db } from '../db/client.ts';
+import type { PrebuildStage } from '../domain/claims.ts';
 import { markWorkflowStarted } from '../db/queries/provisioner-jobs.ts';
 import type { BuildWorkspaceInput } from '../workflows/build-workspace.ts';
 import type { ImportTemplateVersionInput } from '../workflows/import-template-version.ts';
@@ -20,6 +21,7 @@ export interface JobFacts {
         readonly buildNumber: number;
         readonly transition: string;
         readonly reason: string;
+        readonly prebuildStage: PrebuildStage;
         readonly workspaceName: string;
         readonly ownerName: string;
         readonly templateName: string;
@@ -42,9 +44,9 @@ export function jobWorkflowStart(facts: JobFacts): WorkflowStart {
     case 'workspace_build':
       return {
         ...common,
-        workflowType: 'buildWorkspace',
+        workflowType: kind.prebuildStage === 'claim' ? 'claimPrebuild' : 'buildWorkspace',
         input: { ...job, buildId: kind.buildId } satisfies BuildWorkspaceInput,
-        summary: `${kind.transition} ${kind.ownerName}/${kind.workspaceName} #${kind.buildNumber} (${kind.reason})`,
+        summary: `${kind.prebuildStage === 'claim' ? 'claim' : kind.transition} ${kind.ownerName}/${kind.workspaceName} #${kind.buildNumber} (${kind.reason})`,
         searchAttributes: {
           BerthWorkspace: `${kind.ownerName}/${kind.workspaceName}`,
           BerthOwner: kind.ownerName,

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { transaction } from '../db/client.ts';
-import { deleteKey, expireKey, findKey } from '../db/queries/api-keys.ts';
+import { deleteKey, expireKey, findKey, keyRefused } from '../db/queries/api-keys.ts';
 import type { ApiKeyRow } from '../db/queries/api-keys.ts';
 import { insertAudit } from '../db/queries/audit-logs.ts';
 import type { UserRow } from '../db/queries/users.ts';
@@ -57,6 +57,7 @@ export async function createToken(deps: AccessDeps, caller: Caller, input: NewTo
   const { subject, origin } = caller;
   const { user } = input;
   authorize(subject, 'create', { type: 'api_key', ownerId: user.id });
+  if (user.isSystem) throw keyRefused();
   const maximumMs = maxTokenLifetimeMs(deps, user);
   const lifetimeNs =
     input.lifetimeNs ?? BigInt(Math.min(deps.config.CODER_DEFAULT_TOKEN_LIFETIME, maximumMs)) * 1_000_000n;

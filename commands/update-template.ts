@@ -1,4 +1,5 @@
 import { transaction } from '../db/client.ts';
+import { notify, prebuildsChannel } from '../db/notifications.ts';
 import {
   applyWorkspaceEffects,
   notifyTemplateWatchers,
@@ -48,6 +49,8 @@ export async function updateTemplate(deps: TemplateDeps, caller: Caller, input: 
         await restartDormancy(tx, before.id, { now, autodeleteAfterMs: after.timeTilDormantAutodeleteMs });
       await auditTemplate(tx, caller, after, { action: 'write', now, before, after });
       await notifyTemplateWatchers(tx, before.id);
+      // A deprecated template has no pools.
+      if (settings.deprecated !== undefined) await notify(tx, prebuildsChannel, before.id);
       return true;
     }),
   );

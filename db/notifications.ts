@@ -1,4 +1,5 @@
 import { sql } from 'drizzle-orm';
+import { PREBUILDS_SYSTEM_USER_ID } from '../domain/ids.ts';
 import type { Db, Sql } from './client.ts';
 
 /** The fixed NOTIFY channels; payload = ids of the jobs, workspaces or agents that changed, with commas (design §5). */
@@ -13,6 +14,8 @@ export const agentMetadataChannel = 'berth_agent_metadata';
 export const agentCommandsChannel = 'berth_agent_commands';
 /** A question to an agent waits (payload: agent), or has its answer (payload: the request). */
 export const agentRequestsChannel = 'berth_agent_requests';
+/** What may change a pool: the reconciler looks at once. Payload: the template, or `resume`. */
+export const prebuildsChannel = 'berth_prebuilds';
 const channels = [
   jobLogsChannel,
   jobsChannel,
@@ -22,6 +25,7 @@ const channels = [
   agentMetadataChannel,
   agentCommandsChannel,
   agentRequestsChannel,
+  prebuildsChannel,
 ] as const;
 export type Channel = (typeof channels)[number];
 
@@ -30,12 +34,18 @@ export async function notify(tx: Db, channel: Channel, payload: string): Promise
   await tx.execute(sql`select pg_notify(${channel}, ${payload})`);
 }
 
-/** Tells followers that a job is over, and watchers of the workspace whose build it was that it changed. */
+/**
+ * Tells followers that a job is over, watchers of the workspace whose build it was that it changed, and the reconciler when it is
+ * a prebuild's.
+ */
 export async function notifyJobEnd(tx: Db, jobId: string, buildId: string | undefined): Promise<void> {
   await tx.execute(sql`
     select pg_notify(${jobLogsChannel}, ${jobId}), pg_notify(${jobsChannel}, ${jobId}),
-      (select pg_notify(${workspacesChannel}, b.workspace_id::text) from workspace_builds b
-       where b.id = ${buildId ?? null}::uuid)`);
+      case when w.id is not null then pg_notify(${workspacesChannel}, w.id::text) end,
+      case when w.owner_id = ${PREBUILDS_SYSTEM_USER_ID}::uuid then pg_notify(${prebuildsChannel}, w.template_id::text) end
+    from (select ${buildId ?? null}::uuid as build_id) as ended
+    left join workspace_builds b on b.id = ended.build_id
+    left join workspaces w on w.id = b.workspace_id`);
 }
 
 export interface Listener {

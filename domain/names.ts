@@ -38,3 +38,15 @@ export function displayNameProblem(name: string, max = 64): string | undefined {
   if (name.trim() !== name) return 'must not start or end with a space';
   return undefined;
 }
+
+const base32 = 'abcdefghijklmnopqrstuvwxyz234567';
+
+/** Name of a prebuild from 9 random bytes: `prebuild-` and 15 characters. Source: spec/03 §8.1. */
+export function prebuildName(random: Uint8Array): string {
+  let bits = 0n;
+  for (const byte of random) bits = (bits << 8n) | BigInt(byte);
+  // 72 bits are 14.4 characters of five.
+  bits <<= 3n;
+  const characters = Array.from({ length: 15 }, (_, place) => base32[Number((bits >> BigInt(5 * (14 - place))) & 31n)]);
+  return `prebuild-${characters.join('')}`;
+}

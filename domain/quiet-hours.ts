@@ -1,5 +1,6 @@
 import { Cron } from 'croner';
 import { invalidField } from './errors.ts';
+import { isTimezone } from './timezones.ts';
 
 /** A user's quiet hours: one start per day. Source: spec/06 §3, spec/01 §1.2. */
 export interface QuietHours {
@@ -10,15 +11,6 @@ export interface QuietHours {
 
 export const defaultQuietHours = 'CRON_TZ=UTC 0 0 * * *';
 const pattern = /^(?:CRON_TZ=(\S+)\s+)?(\d{1,2})\s+(\d{1,2})\s+\*\s+\*\s+\*$/;
-
-const isTimezone = (name: string): boolean => {
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: name });
-    return true;
-  } catch {
-    return false;
-  }
-};
 
 /** Throws INVALID_INPUT (field `schedule`) for anything but a daily cron in an IANA time zone. */
 export function parseQuietHours(schedule: string): QuietHours {

@@ -27,6 +27,8 @@ export interface TemplateSettings {
   readonly useClassicParameterFlow: boolean;
   readonly corsBehavior: CorsBehavior;
   readonly disableModuleCache: boolean;
+  /** Ours: a claim may hand its agent over before Terraform has run. */
+  readonly instantClaim: boolean;
 }
 
 export const portSharingLevels = ['owner', 'authenticated', 'organization', 'public'] as const;
@@ -65,6 +67,7 @@ const defaults: Omit<TemplateSettings, 'name'> = {
   useClassicParameterFlow: false,
   corsBehavior: 'simple',
   disableModuleCache: false,
+  instantClaim: true,
 };
 
 /** 100 years: an instant plus a longer duration leaves what a timestamp can hold. */

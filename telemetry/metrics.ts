@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import { prebuildEvents } from './prebuild-events.ts';
 
 /**
  * What this process counts. Event metrics are fed at the moment of the event by the attempt that made the database
@@ -48,6 +49,7 @@ export function createMetrics(options: { version: string; defaultMetrics?: boole
   });
   const agents = agentMetrics(registers);
   const purges = purgeMetrics(registers);
+  const prebuilds = prebuildEvents(registers);
   const snapshotErrors = new Counter({
     name: 'coderd_metrics_snapshot_errors_total',
     help: 'Reads of the database for gauges that failed: the page shows the values from before.',
@@ -75,6 +77,7 @@ export function createMetrics(options: { version: string; defaultMetrics?: boole
     concurrentStreams,
     ...agents,
     ...purges,
+    ...prebuilds,
     snapshotFailed: (snapshot: string): void => snapshotErrors.inc({ snapshot }),
     seriesDropped: (family: string, count = 1): void => seriesDropped.inc({ family }, count),
     /** `build_reason` is the stored reason, except `prebuild` for builds of the reconciler. */

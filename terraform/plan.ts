@@ -91,6 +91,32 @@ export function findReplacements(plan: JsonObject): ResourceReplacements {
   return found;
 }
 
+/** Addresses of managed resources outside of `coder_…` that the plan changes in any way, in order. */
+export function findChanges(plan: JsonObject): string[] {
+  return blocksAt(plan, 'resource_changes')
+    .filter((resource) => {
+      const actions = textsAt(objectAt(resource, 'change'), 'actions');
+      const changes = actions.some((action) => action !== 'no-op' && action !== 'read');
+      return changes && textAt(resource, 'mode') === 'managed' && !isCoderType(textAt(resource, 'type'));
+    })
+    .map((resource) => textAt(resource, 'address'))
+    .toSorted();
+}
+
+/** The parts of a plan's text that tell of these addresses, as `terraform show` prints them. */
+export function describeChanges(text: string, addresses: readonly string[]): string[] {
+  const wanted = new Set(addresses);
+  const lines: string[] = [];
+  let shown = false;
+  for (const line of text.split('\n')) {
+    const head = /^ {2}# (\S+) (?:will|must) be /.exec(line);
+    if (head !== null) shown = wanted.has(head[1] ?? '');
+    else if (/^Plan: /.test(line)) shown = false;
+    if (shown && line.trim() !== '') lines.push(line);
+  }
+  return lines;
+}
+
 /** Secrets in a plan's JSON: sensitive variables, everything under a `sensitive_…` mask, the owner's keys (§5.6). */
 export function planSecrets(plan: JsonObject): Set<string> {
   const secrets = new Set<string>();

@@ -1,4 +1,5 @@
 import { DomainError } from '../domain/errors.ts';
+import { scheduleProblems } from '../domain/prebuild-schedules.ts';
 import type { TemplateParameter, TemplatePreset } from '../domain/provisioned.ts';
 import { invalidTemplate, limited } from './attributes.ts';
 import type { TerraformInstance } from './instances.ts';
@@ -69,42 +70,40 @@ function readPrebuilds(instance: TerraformInstance): Prebuilds {
   const block = blockAt(instance.values, 'prebuilds');
   if (block === null)
     return { desiredInstances: null, invalidateAfterSecs: null, schedulingTimezone: '', schedules: [] };
-  const ttl = numberAt(blockAt(block, 'expiration_policy') ?? {}, 'ttl');
-  const scheduling = blockAt(block, 'scheduling') ?? {};
-  const schedulingTimezone = textAt(scheduling, 'timezone');
-  if (schedulingTimezone !== '' && !isTimezone(schedulingTimezone))
-    throw invalidTemplate(instance, `"${schedulingTimezone}" is not a time zone of the IANA database.`);
+  const scheduling = blockAt(block, 'scheduling');
+  const schedulingTimezone = textAt(scheduling ?? {}, 'timezone');
+  const schedules = blocksAt(scheduling ?? {}, 'schedule').map((schedule) => ({
+    cronExpression: textAt(schedule, 'cron').trim().split(/\s+/).join(' '),
+    desiredInstances: instancesOf(instance, schedule),
+  }));
+  const expressions = schedules.map(({ cronExpression }) => cronExpression);
+  const [problem] = scheduling === null ? [] : scheduleProblems(schedulingTimezone, expressions);
+  if (problem !== undefined) throw invalidTemplate(instance, `${problem}.`);
   return {
     desiredInstances: instancesOf(instance, block),
-    invalidateAfterSecs: ttl > 0 ? ttl : null,
+    invalidateAfterSecs: ttlOf(instance, blockAt(block, 'expiration_policy') ?? {}),
     schedulingTimezone,
-    schedules: blocksAt(scheduling, 'schedule').map((schedule) => ({
-      cronExpression: cronOf(instance, textAt(schedule, 'cron')),
-      desiredInstances: instancesOf(instance, schedule),
-    })),
+    schedules,
   };
 }
+
+/** Seconds; null = its prebuilds do not expire. */
+function ttlOf(instance: TerraformInstance, policy: JsonObject): number | null {
+  const ttl = numberAt(policy, 'ttl');
+  if (ttl === 0) return null;
+  if (!Number.isInteger(ttl) || ttl < shortestTtl || ttl > longestTtl)
+    throw invalidTemplate(
+      instance,
+      `the ttl of its prebuilds must be 0 or from ${shortestTtl} to ${longestTtl} seconds, not ${ttl}.`,
+    );
+  return ttl;
+}
+const shortestTtl = 3600;
+const longestTtl = 365 * 24 * 3600;
 
 function instancesOf(instance: TerraformInstance, block: JsonObject): number {
   const instances = numberAt(block, 'instances');
   if (!Number.isInteger(instances) || instances < 0)
     throw invalidTemplate(instance, 'the number of prebuild instances must be a whole number from 0 on.');
   return instances;
-}
-
-/** A schedule names hours and days, not minutes (spec/03 §4). */
-function cronOf(instance: TerraformInstance, cron: string): string {
-  const fields = cron.trim().split(/\s+/);
-  if (fields.length !== 5 || fields[0] !== '*')
-    throw invalidTemplate(instance, `the schedule "${cron}" must have five fields, the first of them "*".`);
-  return fields.join(' ');
-}
-
-function isTimezone(name: string): boolean {
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: name });
-    return true;
-  } catch {
-    return false;
-  }
 }

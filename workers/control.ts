@@ -1,17 +1,21 @@
 import { Client } from '@temporalio/client';
 import { NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createControlActivities } from '../activities/index.ts';
 import { createTemporalStarter, isWorkflowOpen, nativeConnectionOptions } from '../commands/temporal.ts';
 import { type Config, loadConfig } from '../config.ts';
 import { connect } from '../db/client.ts';
+import { createColumnCipher, loadEncryptionKeys } from '../db/encryption.ts';
+import { createListener } from '../db/notifications.ts';
 import { CONTROL_TASK_QUEUE } from '../domain/ids.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
 import { version } from '../api/version.ts';
 import { runProcess } from './process.ts';
-import { ensureSchedules } from './schedules.ts';
+import { createReconcileKicks } from './reconcile-kicks.ts';
+import { ensureSchedules, triggerReconciliation } from './schedules.ts';
 import { freeLoopbackAddress, installRuntime, serveWorkerMetrics } from './temporal-runtime.ts';
 
 /** Process entry: all workflows, and the activities that only touch the database or Temporal. */
@@ -30,9 +34,18 @@ await runProcess(logger, async () => {
   installRuntime(logger, sdkMetricsAddress);
   const connection = await NativeConnection.connect(nativeConnectionOptions(config));
   const client = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE });
-  const database = connect(config.CODER_PG_CONNECTION_URL ?? '', { max: 5, applicationName: 'berth-control' });
+  const database = connect(config.CODER_PG_CONNECTION_URL ?? '', {
+    max: config.CODER_PG_CONN_MAX_OPEN,
+    applicationName: 'berth-control',
+  });
+  const listener = await createListener(database.sql);
+  const kicks = createReconcileKicks({ listener, trigger: () => triggerReconciliation(client), logger });
+  const keys = loadEncryptionKeys(
+    config.CODER_EXTERNAL_TOKEN_ENCRYPTION_KEYS,
+    join(config.BERTH_DATA_DIR, 'encryption.key'),
+  );
   const metrics = createMetrics({ version });
-  await ensureSchedules(client);
+  await ensureSchedules(client, { reconcileEveryMs: config.CODER_WORKSPACE_PREBUILDS_RECONCILIATION_INTERVAL });
   const worker = await Worker.create({
     connection,
     namespace: config.TEMPORAL_NAMESPACE,
@@ -46,6 +59,21 @@ await runProcess(logger, async () => {
       pendingJobTimeoutMs: config.CODER_PENDING_JOB_TIMEOUT,
       metrics,
       agentLogRetentionMs: config.CODER_AGENT_LOG_RETENTION,
+      cipher: createColumnCipher(keys),
+      now: () => new Date(),
+      snapshot: {
+        rules: {
+          backoffIntervalMs: config.CODER_WORKSPACE_PREBUILDS_RECONCILIATION_BACKOFF_INTERVAL,
+          failureHardLimit: config.CODER_WORKSPACE_PREBUILDS_FAILURE_HARD_LIMIT,
+          failedRetentionMs: config.CODER_WORKSPACE_PREBUILDS_FAILED_RETENTION,
+          maxCreatesPerCycle: config.CODER_WORKSPACE_PREBUILDS_MAX_CREATES_PER_CYCLE,
+          maxInFlight: null,
+        },
+        backoffLookbackMs: config.CODER_WORKSPACE_PREBUILDS_RECONCILIATION_BACKOFF_LOOKBACK_PERIOD,
+      },
+      maxInFlight: config.CODER_WORKSPACE_PREBUILDS_MAX_IN_FLIGHT,
+      poolConcurrency: Math.max(1, Math.floor(config.CODER_PG_CONN_MAX_OPEN / 2)),
+      wakeAt: kicks.wakeAt,
     }),
     shutdownGraceTime: '10 seconds',
     shutdownForceTime: '30 seconds',
@@ -57,7 +85,9 @@ await runProcess(logger, async () => {
     isReady: async () => worker.getState() === 'RUNNING',
   });
   const done = worker.run().finally(async () => {
+    kicks.close();
     await closeMetrics();
+    await listener.close();
     await database.close();
     await connection.close();
   });

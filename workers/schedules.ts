@@ -1,8 +1,14 @@
 import { type Client, ScheduleAlreadyRunning, type ScheduleOptions, ScheduleOverlapPolicy } from '@temporalio/client';
 import { CONTROL_TASK_QUEUE } from '../domain/ids.ts';
 
+export interface ScheduleSettings {
+  readonly reconcileEveryMs: number;
+}
+
+export const reconcileScheduleId = 'reconcile-prebuilds';
+
 /** The cron workflows (design §1). Catch-up window = one interval: the default would replay a year of ticks. */
-const schedules: readonly ScheduleOptions[] = [
+const schedulesOf = ({ reconcileEveryMs }: ScheduleSettings): readonly ScheduleOptions[] => [
   {
     scheduleId: 'sweep',
     spec: { intervals: [{ every: '15 seconds' }] },
@@ -13,6 +19,21 @@ const schedules: readonly ScheduleOptions[] = [
       workflowId: 'sweep',
       taskQueue: CONTROL_TASK_QUEUE,
       workflowRunTimeout: '1 minute',
+      args: [],
+    },
+  },
+  {
+    scheduleId: reconcileScheduleId,
+    spec: { intervals: [{ every: reconcileEveryMs }] },
+    // A trigger during a cycle brings exactly one more, which sees all that came before it.
+    policies: { overlap: ScheduleOverlapPolicy.BUFFER_ONE, catchupWindow: reconcileEveryMs },
+    action: {
+      type: 'startWorkflow',
+      workflowType: 'reconcilePrebuilds',
+      workflowId: reconcileScheduleId,
+      taskQueue: CONTROL_TASK_QUEUE,
+      workflowRunTimeout: '10 minutes',
+      staticSummary: 'Brings the pools of prebuilt workspaces to their sizes',
       args: [],
     },
   },
@@ -32,9 +53,13 @@ const schedules: readonly ScheduleOptions[] = [
   },
 ];
 
+export const scheduleIds: readonly string[] = schedulesOf({ reconcileEveryMs: 60_000 }).map(
+  ({ scheduleId }) => scheduleId,
+);
+
 /** Creates the schedules, or brings existing ones to this release's definition. Safe from many workers at once. */
-export async function ensureSchedules(client: Client): Promise<void> {
-  for (const options of schedules) {
+export async function ensureSchedules(client: Client, settings: ScheduleSettings): Promise<void> {
+  for (const options of schedulesOf(settings)) {
     try {
       await client.schedule.create(options);
     } catch (err) {
@@ -48,3 +73,7 @@ export async function ensureSchedules(client: Client): Promise<void> {
     }
   }
 }
+
+/** Begins a cycle now, or one more after the one that runs. */
+export const triggerReconciliation = (client: Client): Promise<void> =>
+  client.schedule.getHandle(reconcileScheduleId).trigger(ScheduleOverlapPolicy.BUFFER_ONE);

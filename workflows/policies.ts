@@ -58,3 +58,15 @@ export const sweep = proxyActivities<Pick<Activities, 'sweepPendingJobs'>>({
   startToCloseTimeout: '30 seconds',
   retry: { maximumAttempts: 1 },
 });
+
+/** Looks at all pools, then acts on some: every write decides again under its lock, so that any attempt may be the second. */
+export const prebuilds = proxyActivities<Pick<Activities, 'planPrebuildCycle' | 'reconcilePools'>>({
+  startToCloseTimeout: '60 seconds',
+  retry: {
+    initialInterval: '1 second',
+    backoffCoefficient: 2,
+    maximumInterval: '30 seconds',
+    maximumAttempts: 5,
+    nonRetryableErrorTypes,
+  },
+});

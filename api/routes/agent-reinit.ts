@@ -58,17 +58,20 @@ async function decide(c: Context<ApiEnv>, tokenHash: Buffer): Promise<Decided> {
 async function* waitForClaim(c: Context<ApiEnv>, tokenHash: Buffer, signal: AbortSignal): AsyncGenerator<ReinitEvent> {
   const { listener, metrics } = c.var.deps;
   let live = false;
+  /** It is the process that ran in the pool: none that begins for the new owner by itself. */
+  let fromPool = false;
   for await (const _ of listener.wakeUps(workspacesChannel, c.var.agent.workspaceId, { signal })) {
     const first = await decide(c, tokenHash);
     if (first.decision.kind === 'wait') {
       live = true;
+      fromPool ||= first.decision.for === 'claim';
       continue;
     }
     // The client asks again and is told 409.
     if (first.decision.kind === 'refuse') return;
-    await delay(settleMs, undefined, { signal }).catch(() => undefined);
+    if (!fromPool) await delay(settleMs, undefined, { signal }).catch(() => undefined);
     if (signal.aborted) return;
-    const { decision, event } = await decide(c, tokenHash);
+    const { decision, event } = fromPool ? first : await decide(c, tokenHash);
     if (decision.kind !== 'send') continue;
     c.var.logger.info(
       { workspace_id: event.workspace_id, agent_id: c.var.agent.agentId, owner_id: event.user_id },

@@ -149,7 +149,8 @@ export function registerApiKeyRoutes(app: App, deps: AppDeps): void {
     return c.json({ key: await createSessionKey(deps, callerOf(c), user) }, 201);
   });
   app.openapi(postToken, async (c) => {
-    const user = await getUserByRef(db, c.var.subject, c.req.valid('param').user);
+    // Found, so that the answer is that they get none.
+    const user = await getUserByRef(db, c.var.subject, c.req.valid('param').user, { includeSystem: true });
     const body = c.req.valid('json');
     const key = await createToken(deps, callerOf(c), {
       user,

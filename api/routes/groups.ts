@@ -6,7 +6,7 @@ import { getOrganizationByRef } from '../../db/queries/organizations.ts';
 import { callerOf } from '../context.ts';
 import type { App, AppDeps } from '../context.ts';
 import { defineRoute } from '../route.ts';
-import { MessageResponse, json, jsonBody, organizationRef, uuid } from '../schemas.ts';
+import { MessageResponse, json, jsonBody, organizationRef, queryBoolean, uuid } from '../schemas.ts';
 
 const maxInt = 2_147_483_647;
 export const Group = z
@@ -86,8 +86,8 @@ const getOne = defineRoute({
   path: '/groups/{group}',
   access: { type: 'group', action: 'read' },
   tags,
-  summary: 'One group',
-  request: { params },
+  summary: 'One group; its system users only for those who may change it',
+  request: { params, query: z.object({ include_system: queryBoolean().optional() }) },
   responses: { 200: json(Group, 'Group') },
 });
 const patch = defineRoute({
@@ -138,7 +138,10 @@ export function registerGroupRoutes(app: App, deps: AppDeps): void {
     });
     return c.json(toGroup(group), 201);
   });
-  app.openapi(getOne, async (c) => c.json(toGroup(await getGroup(db, c.var.subject, c.req.valid('param').group)), 200));
+  app.openapi(getOne, async (c) => {
+    const includeSystem = c.req.valid('query').include_system ?? false;
+    return c.json(toGroup(await getGroup(db, c.var.subject, c.req.valid('param').group, { includeSystem })), 200);
+  });
   app.openapi(patch, async (c) => {
     const body = c.req.valid('json');
     const group = await changeGroup(deps, callerOf(c), {

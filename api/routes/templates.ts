@@ -38,6 +38,7 @@ const InvalidatedPresets = z
     ),
   })
   .openapi('InvalidatePresetsResponse');
+export type InvalidatedPresetsBody = z.infer<typeof InvalidatedPresets>;
 
 const tags = ['Templates'];
 const organizationParams = z.object({ organization: organizationRef() });

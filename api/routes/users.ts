@@ -2,7 +2,7 @@ import { z } from '@hono/zod-openapi';
 import { changePassword } from '../../commands/change-password.ts';
 import { createUser, deleteUser, setSiteRoles, setUserStatus, updateProfile } from '../../commands/users.ts';
 import { findMembershipRoles } from '../../db/queries/members.ts';
-import { getUserByRef, listUsers, loginTypes, userStatuses } from '../../db/queries/users.ts';
+import { getUserByRef, getUserToChange, listUsers, loginTypes, userStatuses } from '../../db/queries/users.ts';
 import type { UserFilter } from '../../db/queries/users.ts';
 import { parseSearch, searchTerms } from '../../domain/query-language.ts';
 import { listSiteRoles } from '../../domain/role-assignment.ts';
@@ -197,16 +197,16 @@ export function registerUserRoutes(app: App, deps: AppDeps): void {
     c.json(toUser(await getUserByRef(db, c.var.subject, c.req.valid('param').user)), 200),
   );
   app.openapi(remove, async (c) => {
-    const user = await getUserByRef(db, c.var.subject, c.req.valid('param').user);
+    const user = await getUserToChange(db, c.var.subject, c.req.valid('param').user);
     await deleteUser(deps, callerOf(c), user.id);
     return c.json({ message: 'The user has been deleted' }, 200);
   });
   app.openapi(profile, async (c) => {
-    const user = await getUserByRef(db, c.var.subject, c.req.valid('param').user);
+    const user = await getUserToChange(db, c.var.subject, c.req.valid('param').user);
     return c.json(toUser(await updateProfile(deps, callerOf(c), { userId: user.id, ...c.req.valid('json') })), 200);
   });
   app.openapi(password, async (c) => {
-    const user = await getUserByRef(db, c.var.subject, c.req.valid('param').user);
+    const user = await getUserToChange(db, c.var.subject, c.req.valid('param').user);
     const body = c.req.valid('json');
     await changePassword(deps, callerOf(c), {
       userId: user.id,
@@ -220,7 +220,7 @@ export function registerUserRoutes(app: App, deps: AppDeps): void {
     [activate, 'active'],
   ] as const)
     app.openapi(route, async (c) => {
-      const user = await getUserByRef(db, c.var.subject, c.req.valid('param').user);
+      const user = await getUserToChange(db, c.var.subject, c.req.valid('param').user);
       return c.json(toUser(await setUserStatus(deps, callerOf(c), { userId: user.id, status: to })), 200);
     });
   app.openapi(getRoles, async (c) => {
@@ -231,7 +231,7 @@ export function registerUserRoutes(app: App, deps: AppDeps): void {
     );
   });
   app.openapi(putRoles, async (c) => {
-    const user = await getUserByRef(db, c.var.subject, c.req.valid('param').user);
+    const user = await getUserToChange(db, c.var.subject, c.req.valid('param').user);
     const { roles } = c.req.valid('json');
     return c.json(toUser(await setSiteRoles(deps, callerOf(c), { userId: user.id, roles })), 200);
   });

@@ -47,6 +47,7 @@ export const Template = z
     cors_behavior: z.enum(corsBehaviors),
     use_classic_parameter_flow: z.boolean(),
     disable_module_cache: z.boolean(),
+    instant_claim: z.boolean().openapi({ description: 'a claim may hand its agent over before Terraform has run' }),
   })
   .openapi('Template');
 export type TemplateBody = z.infer<typeof Template>;
@@ -98,5 +99,6 @@ export function templateView(row: TemplateView, stats: readonly BuildTimeStats[]
     cors_behavior: row.corsBehavior,
     use_classic_parameter_flow: row.useClassicParameterFlow,
     disable_module_cache: row.disableModuleCache,
+    instant_claim: row.instantClaim,
   };
 }

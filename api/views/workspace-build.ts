@@ -66,13 +66,16 @@ export interface BuildParts {
   readonly queue: ReadonlyMap<string, QueuePosition>;
 }
 
-/** Resources and queue positions of many builds: a constant number of statements. Resources come with the end of a job. */
+/**
+ * Resources and queue positions of many builds: a constant number of statements. Resources come with the end of a job, but those
+ * of a claim that was handed over are there at once.
+ */
 export async function loadBuildParts(db: Db, builds: readonly BuildView[]): Promise<BuildParts> {
   const pending = builds.filter((build) => build.job.status === 'pending').map((build) => build.job.id);
   const [trees, queue] = await Promise.all([
     listResourceTrees(
       db,
-      builds.filter((build) => !isActiveJob(build.job.status)).map((build) => build.job.id),
+      builds.filter((build) => build.handedOver || !isActiveJob(build.job.status)).map((build) => build.job.id),
     ),
     listQueuePositions(db, pending),
   ]);

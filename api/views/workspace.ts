@@ -42,6 +42,9 @@ export const Workspace = z
     favorite: z.boolean(),
     next_start_at: timestamp().nullable(),
     is_prebuild: z.boolean(),
+    claimed_at: timestamp()
+      .nullable()
+      .openapi({ description: 'when it was taken from a pool; null = it was made for its owner' }),
   })
   .openapi('Workspace');
 export type WorkspaceBody = z.infer<typeof Workspace>;
@@ -121,5 +124,6 @@ function workspaceBody(
     favorite: view.favorite && view.ownerId === subject.id,
     next_start_at: toWireTimeOrNull(view.nextStartAt),
     is_prebuild: view.ownerId === PREBUILDS_SYSTEM_USER_ID,
+    claimed_at: toWireTimeOrNull(view.claimedAt),
   };
 }

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { newIdempotencyKey } from '../client.ts';
 import type { CliContext } from '../context.ts';
+import { duration } from '../format.ts';
 import { collectPairs, parseDuration, parseSchedule } from '../parse-values.ts';
 import { followBuild, pendingText } from '../run-build.ts';
 import { getPreset, getTemplate, getVersion } from '../templates.ts';
@@ -44,6 +45,7 @@ export function registerCreate(program: Command, context: () => CliContext): voi
       const versionId =
         versionName === undefined ? template.active_version_id : (await getVersion(client, template, versionName)).id;
       const preset = options.preset === undefined ? undefined : await getPreset(client, versionId, options.preset);
+      const askedAt = performance.now();
       const workspace = await createWorkspace(
         client,
         {
@@ -57,6 +59,8 @@ export function registerCreate(program: Command, context: () => CliContext): voi
         },
         { owner, idempotencyKey: newIdempotencyKey() },
       );
+      if (workspace.claimed_at !== null)
+        cli.output.say(`claimed a prebuilt workspace in ${duration(performance.now() - askedAt)}`);
       const { latest_build: build } = workspace;
       if (!options.wait) return cli.output.result(workspace, () => pendingText(build));
       await followBuild(cli, client, { build });

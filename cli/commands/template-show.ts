@@ -46,6 +46,7 @@ const templateFacts = (template: Template, version: TemplateVersion, colors: Col
       ['description', template.description],
       ['version', `${version.name}${version.id === template.active_version_id ? ' (active)' : ''}`],
       ['stops after', template.default_ttl_ms === 0 ? null : duration(template.default_ttl_ms)],
+      ['instant claims', template.instant_claim ? null : 'off'],
       ['deprecated', template.deprecated ? template.deprecation_message : null],
       ['id', template.id],
     ],

@@ -155,6 +155,7 @@ export async function findClaimFacts(db: Db, workspaceId: string) {
         where f.workspace_id = ${workspaces.id} order by f.build_number limit 1)`,
       latestTransition: workspaceBuilds.transition,
       latestStage: workspaceBuilds.prebuildStage,
+      handedOver: workspaceBuilds.handedOver,
       latestStatus: sql<string>`(select j.job_status from provisioner_jobs j where j.id = ${workspaceBuilds.jobId})`,
     })
     .from(workspaces)

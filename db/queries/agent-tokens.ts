@@ -51,7 +51,8 @@ const admitted = (where: SQL | undefined) =>
   and(
     where,
     eq(workspaceBuilds.transition, 'start'),
-    eq(provisionerJobs.jobStatus, 'succeeded'),
+    // A claim that was handed over has its agent from the beginning (docs/adr/0020).
+    or(eq(provisionerJobs.jobStatus, 'succeeded'), eq(workspaceBuilds.handedOver, true)),
     or(eq(workspaceBuilds.isLatest, true), shutdownWindow, claimWindow),
   );
 

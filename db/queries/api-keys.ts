@@ -1,5 +1,6 @@
 import { and, eq, gt, inArray, ne, sql } from 'drizzle-orm';
-import { type Db, preparedQuery } from '../client.ts';
+import { DomainError } from '../../domain/errors.ts';
+import { type Db, preparedQuery, violatedConstraint } from '../client.ts';
 import { apiKeys, users } from '../schema/users.ts';
 import type { Subject } from '../../domain/subject.ts';
 import { readableBy } from '../authorization-filter.ts';
@@ -171,8 +172,16 @@ export const findKey = (db: Db, userId: string, keyId: string) =>
 export const findTokenByName = (db: Db, userId: string, name: string) =>
   findOne(db, and(eq(apiKeys.userId, userId), eq(apiKeys.tokenName, name), eq(apiKeys.loginType, 'token')));
 
+export const keyRefused = (): DomainError => new DomainError('FORBIDDEN', 'This user cannot have API keys');
+
+/** The database refuses keys of system and deleted users, whoever asks: FORBIDDEN. Source: spec/03 §2. */
 export async function insertKey(tx: Db, key: typeof apiKeys.$inferInsert): Promise<void> {
-  await tx.insert(apiKeys).values(key);
+  await tx
+    .insert(apiKeys)
+    .values(key)
+    .catch((err: unknown) => {
+      throw violatedConstraint(err) === 'api_keys_owner_usable' ? keyRefused() : err;
+    });
 }
 
 /** Whether there was such a key. */

@@ -37,6 +37,7 @@ const buildViewColumns = {
   hasExternalAgent: workspaceBuilds.hasExternalAgent,
   possibleOrphans: workspaceBuilds.possibleOrphans,
   refreshOnly: workspaceBuilds.refreshOnly,
+  handedOver: workspaceBuilds.handedOver,
   templateId: templates.id,
   templateName: templates.name,
   templateDisplayName: templates.displayName,

@@ -15,17 +15,22 @@ export interface GroupMember {
   readonly avatar_url: string;
 }
 
+interface GroupOptions {
+  /** Members who are system users as well: hidden everywhere else (spec/07 §1). */
+  readonly includeSystem?: boolean;
+}
+
 /** Members of a group; the everyone group has the members of its organization, and no rows of its own. */
-const membersOf = sql<GroupMember[]>`coalesce((
+const membersOf = (includeSystem: boolean) => sql<GroupMember[]>`coalesce((
   select jsonb_agg(jsonb_build_object('id', u.id, 'username', u.username, 'name', u.name, 'avatar_url', u.avatar_url)
     order by lower(u.username))
   from users u
-  where not u.deleted and not u.is_system and (
+  where not u.deleted and (${includeSystem} or not u.is_system) and (
     (${groups.id} = ${groups.organizationId} and exists (select 1 from organization_members m
       where m.user_id = u.id and m.organization_id = ${groups.organizationId}))
     or exists (select 1 from group_members gm where gm.group_id = ${groups.id} and gm.user_id = u.id))), '[]'::jsonb)`;
 
-const groupColumns = {
+const groupColumns = (options: GroupOptions) => ({
   id: groups.id,
   name: groups.name,
   displayName: groups.displayName,
@@ -35,13 +40,13 @@ const groupColumns = {
   organizationId: groups.organizationId,
   organizationName: organizations.name,
   organizationDisplayName: organizations.displayName,
-  members: membersOf,
-};
+  members: membersOf(options.includeSystem ?? false),
+});
 export type GroupRow = Awaited<ReturnType<typeof listGroups>>[number];
 
-const select = (db: Db, where: SQL | undefined) =>
+const select = (db: Db, where: SQL | undefined, options: GroupOptions = {}) =>
   db
-    .select(groupColumns)
+    .select(groupColumns(options))
     .from(groups)
     .innerJoin(organizations, and(eq(organizations.id, groups.organizationId), eq(organizations.deleted, false)))
     .where(where);
@@ -69,11 +74,12 @@ export async function listGroupsByIds(db: Db, ids: readonly string[]): Promise<G
   return select(db, inArray(groups.id, [...ids])).orderBy(asc(sql`lower(${groups.name})`), asc(groups.id));
 }
 
-/** A readable group, or NOT_FOUND. */
-export async function getGroup(db: Db, subject: Subject, id: string): Promise<GroupRow> {
-  const [row] = await select(db, eq(groups.id, id));
+/** A readable group, or NOT_FOUND; with system users only for those who may change it. */
+export async function getGroup(db: Db, subject: Subject, id: string, options: GroupOptions = {}): Promise<GroupRow> {
+  const [row] = await select(db, eq(groups.id, id), options);
   if (row === undefined) throw notFound();
   authorize(subject, 'read', groupObject(row));
+  if (options.includeSystem === true) authorize(subject, 'update', groupObject(row));
   return row;
 }
 

@@ -18,6 +18,7 @@ export async function listBuildFacts(db: Db, jobIds: readonly string[]) {
       buildNumber: workspaceBuilds.buildNumber,
       transition: workspaceBuilds.transition,
       reason: workspaceBuilds.reason,
+      prebuildStage: workspaceBuilds.prebuildStage,
       workspaceName: workspaces.name,
       ownerName: users.username,
       templateName: templates.name,

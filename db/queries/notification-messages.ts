@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { and, eq } from 'drizzle-orm';
+import { and, eq, sql } from 'drizzle-orm';
 import type { NotificationTemplate } from '../../domain/notifications.ts';
 import type { Db } from '../client.ts';
 import { type NotificationPayload, notificationMessages } from '../schema/notifications.ts';
@@ -31,6 +31,27 @@ export const notificationDedupeHash = (message: {
   createHash('sha256')
     .update([message.templateId, message.userId, message.method, message.eventKey].join('|'))
     .digest();
+
+/** Who keeps the templates of an organization; owners of the deployment only when they have that role as well. */
+export async function listTemplateAdmins(db: Db, organizationId: string): Promise<string[]> {
+  const rows = await db.execute<{ id: string }>(sql`
+    select u.id from users u where u.deleted = false and u.status = 'active' and u.is_system = false and (
+      'template-admin' = any(u.rbac_roles) or exists (
+        select from organization_members m where m.user_id = u.id and m.organization_id = ${organizationId}
+          and 'organization-template-admin' = any(m.roles)))
+    order by u.id`);
+  return rows.map(({ id }) => id);
+}
+
+/** Tells all template administrators of the organization, each once per fact. */
+export async function notifyTemplateAdmins(
+  tx: Db,
+  organizationId: string,
+  notification: Omit<NewNotification, 'userId'>,
+): Promise<void> {
+  for (const userId of await listTemplateAdmins(tx, organizationId))
+    await enqueueNotification(tx, { ...notification, userId });
+}
 
 /**
  * Writes the message in the transaction of the fact that it tells; delivery comes after. Nothing is written for system users,

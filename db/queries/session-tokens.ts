@@ -15,6 +15,10 @@ export function newApiKey(): { id: string; hashedSecret: Buffer; token: string }
   return { id, hashedSecret: createHash('sha256').update(secret).digest(), token: `${id}-${secret}` };
 }
 
+/** Name of the token that a workspace's builds give to its owner (spec/02 §3.2). */
+export const sessionTokenName = (ownerId: string, workspaceId: string): string =>
+  `${ownerId}_${workspaceId}_session_token`;
+
 export async function deleteSessionToken(tx: Db, key: { userId: string; name: string }): Promise<void> {
   await tx.delete(apiKeys).where(and(eq(apiKeys.userId, key.userId), eq(apiKeys.tokenName, key.name)));
 }

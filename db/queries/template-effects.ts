@@ -2,7 +2,7 @@ import { type SQL, and, eq, isNotNull, isNull, ne, sql } from 'drizzle-orm';
 import { PREBUILDS_SYSTEM_USER_ID } from '../../domain/ids.ts';
 import type { WorkspaceEffects } from '../../domain/template-settings.ts';
 import type { Db } from '../client.ts';
-import { workspacesChannel } from '../notifications.ts';
+import { prebuildsChannel, workspacesChannel } from '../notifications.ts';
 import { templateVersionPresets, templateVersions, templates } from '../schema/templates.ts';
 import { workspaceBuilds, workspaces } from '../schema/workspaces.ts';
 
@@ -68,6 +68,25 @@ export async function notifyTemplateWatchers(tx: Db, templateId: string): Promis
   await tx.execute(
     sql`select pg_notify(${workspacesChannel}, id::text) from workspaces where template_id = ${templateId} and not deleted`,
   );
+}
+
+/** Tells the reconciler of a new template, on commit, if its version has pools. */
+export async function notifyNewPools(tx: Db, template: { id: string; activeVersionId: string }): Promise<void> {
+  await tx.execute(sql`
+    select pg_notify(${prebuildsChannel}, ${template.id}) where exists (
+      select from template_version_presets
+      where template_version_id = ${template.activeVersionId} and desired_instances is not null)`);
+}
+
+/** Lets the pools of the active version begin anew: failures from before count no longer. Returns the presets. */
+export async function resetPoolFailures(tx: Db, templateId: string, now: Date): Promise<string[]> {
+  const rows = await tx.execute<{ name: string }>(sql`
+    update template_version_presets p
+    set failure_reset_at = ${now.toISOString()}, prebuild_status = 'normal', prebuild_status_detail = ''
+    from templates t
+    where t.id = ${templateId} and p.template_version_id = t.active_version_id and p.desired_instances is not null
+    returning p.name`);
+  return rows.map(({ name }) => name).toSorted();
 }
 
 /** Marks the presets of the active version, so that older prebuilds are replaced; returns what was marked. */

@@ -1,6 +1,11 @@
 import { eq, sql } from 'drizzle-orm';
 import { randomUUID } from 'node:crypto';
-import type { TemplateDefinition, TemplateReferences, TemplateVariable } from '../../domain/provisioned.ts';
+import type {
+  ClaimDependencies,
+  TemplateDefinition,
+  TemplateReferences,
+  TemplateVariable,
+} from '../../domain/provisioned.ts';
 import type { Db } from '../client.ts';
 import type { ColumnCipher } from '../encryption.ts';
 import type { JobInput } from '../schema/provisioner-jobs.ts';
@@ -134,6 +139,7 @@ export interface ImportResult {
   hasExternalAgent: boolean;
   cachedPlan: unknown;
   references: TemplateReferences;
+  claimDependencies: ClaimDependencies;
   cachedModuleFiles: string | null;
   lockFile: string;
   terraformVersion: string;
@@ -172,6 +178,7 @@ export async function insertImportResult(tx: Db, versionId: string, result: Impo
     cachedModuleFiles: result.cachedModuleFiles,
     provisionerdVersion: result.terraformVersion,
     references: result.references,
+    claimDependencies: result.claimDependencies,
     lockFile: result.lockFile,
   });
 }

@@ -90,6 +90,8 @@ export async function listPresets(db: Db, versionId: string) {
       icon: templateVersionPresets.icon,
       isDefault: templateVersionPresets.isDefault,
       desiredInstances: templateVersionPresets.desiredInstances,
+      invalidateAfterSecs: templateVersionPresets.invalidateAfterSecs,
+      lastInvalidatedAt: templateVersionPresets.lastInvalidatedAt,
     })
     .from(templateVersionPresets)
     .where(eq(templateVersionPresets.templateVersionId, versionId))

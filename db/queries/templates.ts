@@ -66,6 +66,7 @@ const columns = {
   useClassicParameterFlow: templates.useClassicParameterFlow,
   corsBehavior: templates.corsBehavior,
   disableModuleCache: templates.disableModuleCache,
+  instantClaim: templates.instantClaim,
   userAcl: templates.userAcl,
   groupAcl: templates.groupAcl,
 };

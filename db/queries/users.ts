@@ -71,6 +71,13 @@ export async function getUserByRef(db: Db, subject: Subject, ref: string, option
   return user;
 }
 
+/** The same for a change: system users are found, and never changed (INVALID_INPUT). Source: spec/03 §2, spec/07 §1. */
+export async function getUserToChange(db: Db, subject: Subject, ref: string): Promise<UserRow> {
+  const user = await getUserByRef(db, subject, ref, { includeSystem: true });
+  if (user.isSystem) throw new DomainError('INVALID_INPUT', 'A system user cannot be changed');
+  return user;
+}
+
 /** Live people among the ids, by username. */
 export async function listUsersByIds(db: Db, ids: readonly string[]): Promise<UserRow[]> {
   if (ids.length === 0) return [];

@@ -23,6 +23,7 @@ export interface NewBuild {
   initiatorId: string;
   templateVersionPresetId: string | null;
   prebuildStage: 'none' | 'create' | 'claim';
+  handedOver?: boolean;
   /** Reads the world into the state and changes nothing. */
   refreshOnly?: boolean;
   deadline?: Date | null;
@@ -77,6 +78,20 @@ export async function findLatestBuild(db: Db, workspaceId: string) {
 }
 export type LatestBuild = NonNullable<Awaited<ReturnType<typeof findLatestBuild>>>;
 
+/** How far the handing over of a claimed workspace has come. */
+export async function findClaimProgress(db: Db, workspaceId: string) {
+  const [row] = await db
+    .select({
+      /** Its agent runs for the new owner, or soon will: a start since the claim succeeded. */
+      succeeded: sql<boolean>`coalesce(bool_or(${provisionerJobs.jobStatus} = 'succeeded'), false)`,
+      handedOver: sql<boolean>`coalesce(bool_or(${workspaceBuilds.handedOver}), false)`,
+    })
+    .from(workspaceBuilds)
+    .innerJoin(provisionerJobs, eq(provisionerJobs.id, workspaceBuilds.jobId))
+    .where(and(eq(workspaceBuilds.workspaceId, workspaceId), eq(workspaceBuilds.prebuildStage, 'claim')));
+  return row!;
+}
+
 export async function listBuildParameters(db: Db, buildId: string): Promise<{ name: string; value: string }[]> {
   return db
     .select({ name: workspaceBuildParameters.name, value: workspaceBuildParameters.value })
@@ -120,7 +135,10 @@ const selectBuildRuns = (db: Db) =>
         transition: workspaceBuilds.transition,
         reason: workspaceBuilds.reason,
         prebuildStage: workspaceBuilds.prebuildStage,
+        handedOver: workspaceBuilds.handedOver,
         presetId: workspaceBuilds.templateVersionPresetId,
+        presetName: sql<string>`coalesce((
+          select p.name from template_version_presets p where p.id = ${workspaceBuilds.templateVersionPresetId}), '')`,
         refreshOnly: workspaceBuilds.refreshOnly,
       },
       workspace: {

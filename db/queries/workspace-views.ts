@@ -38,6 +38,7 @@ const workspaceViewColumns = {
   nextStartAt: workspaces.nextStartAt,
   automaticUpdates: workspaces.automaticUpdates,
   favorite: workspaces.favorite,
+  claimedAt: workspaces.claimedAt,
   userAcl: workspaces.userAcl,
   groupAcl: workspaces.groupAcl,
 };

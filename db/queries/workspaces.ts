@@ -20,6 +20,7 @@ const decisionColumns = {
   favorite: workspaces.favorite,
   lastUsedAt: workspaces.lastUsedAt,
   latestBuildId: workspaces.latestBuildId,
+  claimedAt: workspaces.claimedAt,
   userAcl: workspaces.userAcl,
   groupAcl: workspaces.groupAcl,
 };

@@ -144,7 +144,8 @@ describe('named tokens', () => {
     expect((await tokens({}, api.ownerToken, member.id)).status).toBe(201);
     const admin = await api.createUser({ roles: ['user-admin'] });
     expect((await tokens({}, admin.token, member.id)).status).toBe(404);
-    expect((await tokens({}, api.ownerToken, 'prebuilds')).status).toBe(404);
+    expect((await tokens({}, api.ownerToken, 'prebuilds')).status).toBe(403);
+    expect((await tokens({}, member.token, 'prebuilds')).status).toBe(404);
   });
 
   test('include_all shows the readable ones', async () => {

@@ -188,6 +188,7 @@ describe('an agent that asks for a claim', () => {
     latestTransition: 'start',
     latestStage: 'claim',
     latestStatus: 'succeeded',
+    handedOver: false,
     started: false,
   };
   test.each([
@@ -199,6 +200,9 @@ describe('an agent that asks for a claim', () => {
     ['that has begun for the owner is refused', { started: true }, 'refuse'],
     ['is refused after a later build', { latestStage: 'none' as const }, 'refuse'],
     ['is refused while the workspace stops', { latestTransition: 'stop' as const }, 'refuse'],
+    ['handed over is told while the claim runs', { handedOver: true, latestStatus: 'running' }, 'send'],
+    ['handed over is told although the claim failed', { handedOver: true, latestStatus: 'failed' }, 'send'],
+    ['handed over and begun is refused', { handedOver: true, latestStatus: 'pending', started: true }, 'refuse'],
     ['of a deleted workspace is refused', { deleted: true }, 'refuse'],
   ])('%s', (_name, change, kind) => {
     expect(planReinit({ ...facts, ...change }).kind).toBe(kind);

@@ -48,6 +48,7 @@ describe('a new template', () => {
       useClassicParameterFlow: false,
       corsBehavior: 'simple',
       disableModuleCache: false,
+      instantClaim: true,
     });
   });
 

@@ -17,11 +17,15 @@ import { workerEnvironment } from '../../config.ts';
 import { type LeaseTimes, defaultLease } from '../../domain/lease.ts';
 import { type Database, connect } from '../../db/client.ts';
 import { type ColumnCipher, createColumnCipher } from '../../db/encryption.ts';
+import { createListener } from '../../db/notifications.ts';
 import { createMetrics } from '../../telemetry/metrics.ts';
 import { allowedEnvironment } from '../../terraform/allowed-environment.ts';
 import { createShims } from '../../terraform/shims.ts';
+import { createReconcileKicks } from '../../workers/reconcile-kicks.ts';
+import { ensureSchedules, scheduleIds, triggerReconciliation } from '../../workers/schedules.ts';
 import { createQueuePollers } from '../../workers/queue-pollers.ts';
 import { type TestApi, createTestApi } from './api.ts';
+import { testRules } from './pool-rows.ts';
 import { createNamespace, registerSearchAttributes } from './temporal-namespace.ts';
 import { type TestDatabase, createTestDatabase, testTemporalAddress, testTerraform } from './services.ts';
 
@@ -44,6 +48,8 @@ export async function startTestStack(
     control?: boolean;
     temporalAddress?: string;
     lease?: LeaseTimes;
+    /** Makes the schedules as a control worker does, and has pools reconciled at this interval and whenever they may have changed. */
+    reconcileEveryMs?: number;
     /** Where agents find the API, and what starts them. */
     agents?: Pick<ProvisionerDeps, 'accessUrl' | 'agentScripts'>;
   } = {},
@@ -90,6 +96,10 @@ export async function startTestStack(
     externalAuthIds: [],
     maxTokenLifetimeMs: 24 * 3_600_000,
   };
+  const listener = options.reconcileEveryMs === undefined ? undefined : await createListener(database.sql);
+  const kicks = listener && createReconcileKicks({ listener, trigger: () => triggerReconciliation(client), logger });
+  if (options.reconcileEveryMs !== undefined)
+    await ensureSchedules(client, { reconcileEveryMs: options.reconcileEveryMs });
   // Fault tests run their workers as processes of their own.
   const control =
     options.control === false
@@ -107,6 +117,12 @@ export async function startTestStack(
             temporal,
             isWorkflowOpen: (workflowId) => isWorkflowOpen(client, workflowId),
             pendingJobTimeoutMs: 0,
+            cipher,
+            now: () => new Date(),
+            snapshot: { rules: testRules, backoffLookbackMs: 3_600_000 },
+            maxInFlight: 0,
+            poolConcurrency: 5,
+            wakeAt: (at) => kicks?.wakeAt(at),
           }),
         });
   const running = control?.run();
@@ -128,10 +144,14 @@ export async function startTestStack(
     provisioner,
     commands: { db: database.db, temporal, logger, metrics, cipher, now: () => new Date() },
     async stop() {
+      kicks?.close();
       pollers.stop();
       control?.shutdown();
       await Promise.allSettled([running, pollers.done]);
       provisioner.shims.close();
+      if (options.reconcileEveryMs !== undefined)
+        for (const id of scheduleIds) await client.schedule.getHandle(id).delete();
+      await listener?.close();
       await native.close();
       await connection.close();
       await database.close();
@@ -148,6 +168,7 @@ export async function startApiStack(
     provisioner?: boolean;
     control?: boolean;
     temporalAddress?: string;
+    reconcileEveryMs?: number;
     env?: Readonly<Record<string, string>>;
     database?: TestDatabase;
   } = {},

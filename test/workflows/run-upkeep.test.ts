@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { testTemporalAddress } from '../support/services.ts';
 import { waitFor } from '../support/wait.ts';
-import { ensureSchedules } from '../../workers/schedules.ts';
+import { ensureSchedules, scheduleIds } from '../../workers/schedules.ts';
 import { type WorkflowRig, startWorkflowRig } from './support.ts';
 
 let rig: WorkflowRig;
@@ -14,9 +14,9 @@ beforeAll(async () => {
 afterAll(() => rig.stop());
 
 test('its schedule runs once an hour, never twice at once, and shows what was deleted', async () => {
-  await ensureSchedules(rig.client);
+  await ensureSchedules(rig.client, { reconcileEveryMs: 60_000 });
   // Every worker brings the definition: it stays one schedule.
-  await ensureSchedules(rig.client);
+  await ensureSchedules(rig.client, { reconcileEveryMs: 60_000 });
   const schedule = rig.client.schedule.getHandle('upkeep');
   const { spec, policies, action } = await schedule.describe();
   expect(spec.intervals).toMatchObject([{ every: 3_600_000 }]);
@@ -31,8 +31,7 @@ test('its schedule runs once an hour, never twice at once, and shows what was de
     return started?.type === 'startWorkflow' ? started.workflow.workflowId : undefined;
   });
   expect(await rig.client.workflow.getHandle(workflowId).result()).toEqual(deleted);
-  await schedule.delete();
-  await rig.client.schedule.getHandle('sweep').delete();
+  for (const id of scheduleIds) await rig.client.schedule.getHandle(id).delete();
 });
 
 test('is tried again when its worker stops or the database is away', async () => {

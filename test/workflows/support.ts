@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import type { Activities } from '../../activities/index.ts';
 import type { BuildWorkspaceInput } from '../../workflows/build-workspace.ts';
+import type { PlannedCycle } from '../../workflows/reconcile-prebuilds.ts';
 import { createNamespace, registerSearchAttributes } from '../support/temporal-namespace.ts';
 
 export interface WorkflowRig {
@@ -17,6 +18,16 @@ export interface WorkflowRig {
   pollQueue(taskQueue: string): Promise<{ stop(): Promise<void> }>;
   stop(): Promise<void>;
 }
+
+export const nothingToDo: PlannedCycle = {
+  paused: false,
+  presetsTotal: 0,
+  presetsReconciled: 0,
+  presetsSkipped: 0,
+  items: [],
+  concurrency: 5,
+  errors: 0,
+};
 
 /** The real server and the real workflow code, with activities that each test states. */
 export async function startWorkflowRig(address: string): Promise<WorkflowRig> {
@@ -34,12 +45,16 @@ export async function startWorkflowRig(address: string): Promise<WorkflowRig> {
     },
     sweepPendingJobs: async () => ({ started: 0, restarted: 0, ended: 0 }),
     runUpkeep: async () => ({ agentLogs: 0, agentStats: 0, agentRequests: 0, finished: true }),
+    planPrebuildCycle: async () => nothingToDo,
+    reconcilePools: async () => ({ created: 0, deleted: 0, canceled: 0, errors: 0 }),
   };
   const served = {
     runTerraform: (input: { jobId: string }) => activities.runTerraform(input),
     finishJob: (input: Parameters<Activities['finishJob']>[0]) => activities.finishJob(input),
     sweepPendingJobs: () => activities.sweepPendingJobs(),
     runUpkeep: () => activities.runUpkeep(),
+    planPrebuildCycle: () => activities.planPrebuildCycle(),
+    reconcilePools: (input: Parameters<Activities['reconcilePools']>[0]) => activities.reconcilePools(input),
   };
   const worker = await Worker.create({
     connection: native,

@@ -1,0 +1,181 @@
+import { randomUUID } from 'node:crypto';
+import { claimEnvironment, mayHandOverAtOnce } from '../domain/claims.ts';
+import { prebuildClaimer } from '../domain/actors.ts';
+import { authorizeWorkspace } from '../domain/authorization.ts';
+import { PREBUILDS_SYSTEM_USER_ID } from '../domain/ids.ts';
+import { claimableSince } from '../domain/prebuilds.ts';
+import type { TemplateParameter } from '../domain/provisioned.ts';
+import type { Subject } from '../domain/subject.ts';
+import { type Db, violatedConstraint } from '../db/client.ts';
+import { notify, prebuildsChannel } from '../db/notifications.ts';
+import type { AuditOrigin } from '../db/queries/audit-logs.ts';
+import { insertAudit } from '../db/queries/audit-logs.ts';
+import {
+  type Candidate,
+  type ClaimWish,
+  giveWorkspace,
+  handOverAgents,
+  lockCandidate,
+  recheckCandidate,
+} from '../db/queries/claims.ts';
+import { deleteSessionToken, sessionTokenName } from '../db/queries/session-tokens.ts';
+import type { BuildVersion, listPresets } from '../db/queries/template-versions.ts';
+import { findLatestBuild } from '../db/queries/workspace-builds.ts';
+import { findUserById } from '../db/queries/users.ts';
+import { lockWorkspace } from '../db/queries/workspaces.ts';
+import type { CommandDeps } from './deps.ts';
+import { insertPendingBuild } from './insert-pending-build.ts';
+import type { JobFacts } from './start-job.ts';
+
+type Preset = Awaited<ReturnType<typeof listPresets>>[number];
+
+export interface ClaimPrebuild {
+  readonly version: BuildVersion & { readonly template: NonNullable<BuildVersion['template']> };
+  readonly preset: Preset;
+  readonly parameters: readonly TemplateParameter[];
+  readonly requested: readonly { readonly name: string; readonly value: string }[];
+  readonly ownerId: string;
+  readonly name: string;
+  readonly autostartSchedule: string | null;
+  readonly ttlMs: number | null;
+  readonly automaticUpdates: 'always' | 'never';
+  readonly origin: AuditOrigin;
+}
+
+export type ClaimMiss = 'none_ready' | 'inactive';
+export type Claim =
+  | { readonly kind: 'claimed'; readonly id: string; readonly facts: JobFacts; readonly handedOver: boolean }
+  | { readonly kind: 'missed'; readonly why: ClaimMiss };
+
+/** Candidates that may turn out not to fit after all before the claim is given up (spec/03 §11.2). */
+const maxTries = 3;
+
+/**
+ * Gives a ready prebuild of the preset to its new owner, in the caller's transaction: the row, the claim's build and, where
+ * nothing depends on the owner, the agent as well. The caller has checked that the subject may create the workspace. What fits
+ * nobody else can take at the same time, and nobody waits. A failure leaves the pool as it was. Source: spec/03 §11.
+ */
+export async function claimPrebuild(
+  tx: Db,
+  deps: Pick<CommandDeps, 'cipher' | 'now'>,
+  subject: Subject,
+  input: ClaimPrebuild,
+): Promise<Claim> {
+  const { version, preset, ownerId, name, origin } = input;
+  const { organizationId } = version.template;
+  if (version.id !== version.template.activeVersionId) return { kind: 'missed', why: 'inactive' };
+  const now = deps.now();
+  const wish: ClaimWish = {
+    templateId: version.template.id,
+    versionId: version.id,
+    presetId: preset.id,
+    madeSince: claimableSince(preset, now),
+    immutable: immutableWishes(input),
+  };
+  const found = await findCandidate(tx, wish);
+  if (found === undefined) return { kind: 'missed', why: 'none_ready' };
+  const { id, candidate } = found;
+  const before = await lockWorkspace(tx, id);
+  const latest = await findLatestBuild(tx, id);
+  if (before === undefined || latest === undefined) return { kind: 'missed', why: 'none_ready' };
+  authorizeWorkspace(prebuildClaimer({ organizationId }), 'update', before);
+  const { autostartSchedule, ttlMs, automaticUpdates } = input;
+  const given = await giveWorkspace(tx, {
+    workspaceId: id,
+    ownerId,
+    name,
+    autostartSchedule,
+    ttlMs,
+    automaticUpdates,
+    now,
+  });
+  if (!given) return { kind: 'missed', why: 'none_ready' };
+  await deleteSessionToken(tx, {
+    userId: PREBUILDS_SYSTEM_USER_ID,
+    name: sessionTokenName(PREBUILDS_SYSTEM_USER_ID, id),
+  });
+  await insertAudit(tx, {
+    origin,
+    time: now,
+    resourceType: 'workspace',
+    resourceId: id,
+    resourceTarget: name,
+    action: 'create',
+    organizationId,
+    statusCode: 201,
+    additionalFields: { claimed_prebuild: candidate.name },
+  });
+  let handedOver = false;
+  const facts = await insertPendingBuild(tx, deps, subject, {
+    id: randomUUID(),
+    workspace: { ...before, ownerId, name, claimedAt: now },
+    latest,
+    version,
+    transition: 'start',
+    reason: 'initiator',
+    requested: input.requested,
+    presetId: preset.id,
+    claim: {
+      handsOver: (values) => {
+        const { instantClaim: allowed, dependencies, agents } = candidate;
+        handedOver = mayHandOverAtOnce({ allowed, dependencies, agents: agents.length, ...values });
+        return handedOver;
+      },
+    },
+    debug: false,
+    origin,
+  });
+  if (handedOver)
+    await handOverAgents(tx, {
+      fromJobId: latest.jobId,
+      toJobId: facts.jobId,
+      environment: await environmentFor(tx, candidate, { ownerId, workspace: { id, name } }),
+      now,
+    });
+  await notify(tx, prebuildsChannel, version.template.id);
+  return { kind: 'claimed', id, facts, handedOver };
+}
+
+async function findCandidate(tx: Db, wish: ClaimWish): Promise<{ id: string; candidate: Candidate } | undefined> {
+  const tried: string[] = [];
+  while (tried.length < maxTries) {
+    const id = await lockCandidate(tx, wish, tried);
+    if (id === undefined) return undefined;
+    const candidate = await recheckCandidate(tx, wish, id);
+    if (candidate !== undefined) return { id, candidate };
+    tried.push(id);
+  }
+  return undefined;
+}
+
+/** Values that the claim could not change any more: a prebuild with others does not fit (spec/03 §11.2). */
+function immutableWishes({ parameters, preset, requested }: ClaimPrebuild): ClaimWish['immutable'] {
+  const ofPreset = new Set(preset.parameters.map(({ name }) => name));
+  return requested.flatMap(({ name, value }) => {
+    const parameter = parameters.find((each) => each.name === name);
+    if (parameter === undefined || parameter.mutable || ofPreset.has(name)) return [];
+    return [{ name, value: value === '' && !parameter.required ? parameter.defaultValue : value }];
+  });
+}
+
+async function environmentFor(
+  tx: Db,
+  { dependencies, agents }: Candidate,
+  to: { ownerId: string; workspace: { id: string; name: string } },
+) {
+  const variables = dependencies?.environment ?? [];
+  if (variables.length === 0) return [];
+  const owner = await findUserById(tx, to.ownerId, { includeSystem: false });
+  if (owner === undefined) return [];
+  const known = claimEnvironment(variables, {
+    owner: { id: owner.id, name: owner.username, full_name: owner.name, email: owner.email },
+    workspace: to.workspace,
+  });
+  return agents.map((agent) => ({
+    agentId: agent.id,
+    // The label of an agent ends with its name.
+    variables: Object.fromEntries(
+      known.flatMap(({ agent: label, name, value }) => (label.endsWith(`.${agent.name}`) ? [[name, value]] : [])),
+    ),
+  }));
+}

@@ -1,0 +1,260 @@
+import { type SQL, sql } from 'drizzle-orm';
+import { PREBUILDS_SYSTEM_USER_ID } from '../../domain/ids.ts';
+import { desiredAt } from '../../domain/prebuild-schedules.ts';
+import type { PoolPreset, PrebuildRules, PrebuildSnapshot } from '../../domain/prebuilds.ts';
+import { type Db, pipelined } from '../client.ts';
+import { currentPreset, isLivePrebuild, isReady, isRunning, isUntaken, livePrebuilds } from './prebuilds.ts';
+
+export interface SnapshotOptions {
+  readonly now: Date;
+  readonly rules: PrebuildRules;
+  /** Failures older than this do not hold creation back. */
+  readonly backoffLookbackMs: number;
+}
+
+/**
+ * All that a cycle decides on, in one read-only snapshot. The number of statements does not depend on how many presets,
+ * versions or prebuilds there are; presets of versions that are over come only while something of them is left.
+ * Source: spec/03 §6.2.
+ */
+export const readPrebuildSnapshot = (db: Db, options: SnapshotOptions): Promise<PrebuildSnapshot> =>
+  db.transaction((tx) => readPools(tx as unknown as Db, everywhere, options), {
+    isolationLevel: 'repeatable read',
+    accessMode: 'read only',
+  });
+
+/**
+ * The same for the pools of one template, after the caller has locked the preset it acts on. Builds in progress are read before
+ * those that succeeded: one that ends in between counts twice, which makes too few prebuilds until the next look, never too many.
+ */
+export const readPoolsOfTemplate = (tx: Db, templateId: string, options: SnapshotOptions): Promise<PrebuildSnapshot> =>
+  readPools(
+    tx,
+    { prebuilds: sql`and w.template_id = ${templateId}`, templates: sql`and t.id = ${templateId}` },
+    options,
+  );
+
+/** What is added to the conditions on prebuilds and on templates. */
+interface Scope {
+  readonly prebuilds: SQL;
+  readonly templates: SQL;
+}
+const everywhere: Scope = { prebuilds: sql``, templates: sql`` };
+
+async function readPools(tx: Db, scope: Scope, options: SnapshotOptions): Promise<PrebuildSnapshot> {
+  const { rules, now, backoffLookbackMs } = options;
+  const [presets, schedules] = await pipelined([listPoolPresets(tx, scope), listSchedules(tx, scope)]);
+  if (presets.length === 0) return nothing;
+  const scheduled = new Map<string, (typeof schedules)[number][]>();
+  for (const row of schedules) scheduled.set(row.presetId, [...(scheduled.get(row.presetId) ?? []), row]);
+  const pools = presets.map((preset) => ({ ...preset, schedules: scheduled.get(preset.id) ?? [] }));
+  const [inProgress, running, backoff, hardLimited, quotaBlocked, failed] = await pipelined([
+    countInProgress(tx, scope),
+    listRunning(tx, scope),
+    listBackoff(tx, scope, pools, { now, lookbackMs: backoffLookbackMs }),
+    rules.failureHardLimit === 0 ? [] : listHardLimited(tx, scope, rules.failureHardLimit),
+    listQuotaBlocked(tx, scope),
+    rules.failedRetentionMs === 0 ? [] : listFailed(tx, scope),
+  ]);
+  return {
+    presets: pools,
+    running,
+    inProgress: inProgress.filter(({ active }) => active),
+    pendingNonActive: inProgress.filter(({ active, untaken }) => untaken && !active),
+    backoff,
+    hardLimited,
+    quotaBlocked,
+    failed,
+    inFlight: inProgress.reduce((sum, { count }) => sum + count, 0),
+  };
+}
+
+const nothing: PrebuildSnapshot = {
+  presets: [],
+  running: [],
+  inProgress: [],
+  pendingNonActive: [],
+  backoff: [],
+  hardLimited: [],
+  quotaBlocked: [],
+  failed: [],
+  inFlight: 0,
+};
+
+/** Presets of active versions, and of others those of which something runs or waits. External agents have no pools (spec/05 §15). */
+async function listPoolPresets(tx: Db, scope: Scope): Promise<Omit<PoolPreset, 'schedules'>[]> {
+  const rows = await tx.execute<{
+    id: string;
+    name: string;
+    template_id: string;
+    template_name: string;
+    version_id: string;
+    version_name: string;
+    organization_id: string;
+    organization_name: string;
+    active: boolean;
+    desired_instances: number;
+    invalidate_after_secs: number | null;
+    scheduling_timezone: string;
+    prebuild_status: PoolPreset['status'];
+    last_invalidated_at: string | null;
+  }>(sql`
+    with wanted as (
+      select p.id from templates t
+      join template_version_presets p on p.template_version_id = t.active_version_id and p.desired_instances is not null
+      where t.deleted = false ${scope.templates}
+      union
+      select ${currentPreset} from ${livePrebuilds} where ${isLivePrebuild} ${scope.prebuilds} and (${isRunning} or ${isUntaken})
+    )
+    select p.id, p.name, t.id as template_id, t.name as template_name, v.id as version_id, v.name as version_name,
+      o.id as organization_id, o.name as organization_name,
+      t.active_version_id = v.id and not t.deleted and t.deprecated = '' and v.has_external_agent is not true as active,
+      p.desired_instances, p.invalidate_after_secs, p.scheduling_timezone, p.prebuild_status, p.last_invalidated_at
+    from wanted
+    join template_version_presets p on p.id = wanted.id and p.desired_instances is not null
+    join template_versions v on v.id = p.template_version_id
+    join templates t on t.id = v.template_id
+    join organizations o on o.id = t.organization_id
+    order by p.id`);
+  return rows.map((row) => ({
+    id: row.id,
+    name: row.name,
+    templateId: row.template_id,
+    templateName: row.template_name,
+    versionId: row.version_id,
+    versionName: row.version_name,
+    organizationId: row.organization_id,
+    organizationName: row.organization_name,
+    active: row.active,
+    desiredInstances: row.desired_instances,
+    invalidateAfterSecs: row.invalidate_after_secs,
+    timezone: row.scheduling_timezone,
+    status: row.prebuild_status,
+    lastInvalidatedAt: row.last_invalidated_at === null ? null : new Date(row.last_invalidated_at),
+  }));
+}
+
+/** Of active versions, in the order of their declaration. */
+async function listSchedules(tx: Db, scope: Scope) {
+  const rows = await tx.execute<{ preset_id: string; cron_expression: string; desired_instances: number }>(sql`
+    select s.preset_id, s.cron_expression, s.desired_instances
+    from templates t
+    join template_version_presets p on p.template_version_id = t.active_version_id and p.desired_instances is not null
+    join template_version_preset_prebuild_schedules s on s.preset_id = p.id
+    where t.deleted = false ${scope.templates}
+    order by s.preset_id, s.position`);
+  return rows.map((row) => ({
+    presetId: row.preset_id,
+    cronExpression: row.cron_expression,
+    desiredInstances: row.desired_instances,
+  }));
+}
+
+async function listRunning(tx: Db, scope: Scope): Promise<PrebuildSnapshot['running']> {
+  const rows = await tx.execute<{
+    id: string;
+    name: string;
+    preset_id: string | null;
+    ready: boolean;
+    created_at: string;
+  }>(sql`
+    select w.id, w.name, ${currentPreset} as preset_id, ${isReady} as ready, w.created_at
+    from ${livePrebuilds} where ${isLivePrebuild} ${scope.prebuilds} and ${isRunning}`);
+  return rows.map((row) => ({
+    id: row.id,
+    name: row.name,
+    presetId: row.preset_id,
+    ready: row.ready,
+    createdAt: new Date(row.created_at),
+  }));
+}
+
+/** Builds of pools that are not over; `active` = of the active version of their template, `untaken` = no worker has it yet. */
+async function countInProgress(tx: Db, scope: Scope) {
+  const rows = await tx.execute<{
+    preset_id: string;
+    transition: 'start' | 'stop' | 'delete';
+    active: boolean;
+    untaken: boolean;
+    count: number;
+  }>(sql`
+    select ${currentPreset} as preset_id, b.transition, t.active_version_id = b.template_version_id as active,
+      (${isUntaken}) as untaken, count(*)::int as count
+    from ${livePrebuilds} join templates t on t.id = w.template_id
+    where ${isLivePrebuild} ${scope.prebuilds} and b.active and j.completed_at is null
+    group by 1, 2, 3, 4`);
+  return rows.map((row) => ({ ...row, presetId: row.preset_id }));
+}
+
+/** The latest builds of the prebuilds of active presets that are starts, with what an administrator's retry forgives left out. */
+const startsOfActivePresets = (scope: Scope) => sql`${livePrebuilds}
+  join template_version_presets p on p.id = b.template_version_preset_id
+  join templates t on t.id = w.template_id and t.active_version_id = p.template_version_id and t.deleted = false
+  where ${isLivePrebuild} ${scope.prebuilds} and b.transition = 'start' and (p.failure_reset_at is null or b.created_at > p.failure_reset_at)`;
+
+/** Presets among whose newest builds one has failed lately. Source: spec/03 §7.2. */
+async function listBackoff(
+  tx: Db,
+  scope: Scope,
+  pools: readonly PoolPreset[],
+  { now, lookbackMs }: { now: Date; lookbackMs: number },
+): Promise<PrebuildSnapshot['backoff']> {
+  const wanted = pools
+    .filter(({ active }) => active)
+    .map((preset) => ({ id: preset.id, looked: Math.max(desiredAt(preset, now).desired, 1) }));
+  const rows = await tx.execute<{ preset_id: string; failed: number; last_build_at: string }>(sql`
+    with recent as (
+      select b.template_version_preset_id as preset_id, b.created_at, j.job_status = 'failed' as failed,
+        row_number() over (partition by b.template_version_preset_id order by b.created_at desc, b.id) as place
+      from ${startsOfActivePresets(scope)} and b.created_at >= ${new Date(now.getTime() - lookbackMs).toISOString()}::timestamptz
+    )
+    select r.preset_id, count(*) filter (where r.failed)::int as failed,
+      max(r.created_at) filter (where r.failed and r.place <= d.looked) as last_build_at
+    from recent r join json_to_recordset(${JSON.stringify(wanted)}::text::json) as d(id uuid, looked int) on d.id = r.preset_id
+    group by r.preset_id
+    having bool_or(r.failed and r.place <= d.looked)`);
+  return rows.map((row) => ({
+    presetId: row.preset_id,
+    failed: row.failed,
+    lastBuildAt: new Date(row.last_build_at),
+  }));
+}
+
+/** Presets all of whose newest builds failed, however long ago; want of quota is no fault of theirs. Source: spec/03 §7.3. */
+async function listHardLimited(tx: Db, scope: Scope, limit: number): Promise<PrebuildSnapshot['hardLimited']> {
+  const rows = await tx.execute<{ preset_id: string; newest_build_id: string }>(sql`
+    with recent as (
+      select b.template_version_preset_id as preset_id, b.id, j.job_status = 'failed' as failed,
+        row_number() over (partition by b.template_version_preset_id order by b.created_at desc, b.id) as place
+      from ${startsOfActivePresets(scope)} and j.error_code is distinct from 'INSUFFICIENT_QUOTA'
+    )
+    select preset_id, (array_agg(id order by place))[1] as newest_build_id from recent where place <= ${limit}
+    group by preset_id having count(*) = ${limit} and bool_and(failed)`);
+  return rows.map((row) => ({ presetId: row.preset_id, newestBuildId: row.newest_build_id }));
+}
+
+/** Presets whose newest build was refused for its cost, which there still is no room for. Source: spec/03 §10.5. */
+async function listQuotaBlocked(tx: Db, scope: Scope): Promise<string[]> {
+  const rows = await tx.execute<{ preset_id: string }>(sql`
+    with newest as (
+      select distinct on (b.template_version_preset_id) b.template_version_preset_id as preset_id, w.organization_id,
+        b.daily_cost, j.error_code
+      from ${startsOfActivePresets(scope)} order by b.template_version_preset_id, b.created_at desc, b.id
+    ), refused as (select * from newest where error_code = 'INSUFFICIENT_QUOTA')
+    select r.preset_id from refused r
+    where (select coalesce(sum(g.quota_allowance), 0) from groups g
+           where g.organization_id = r.organization_id and (g.id = g.organization_id
+             or exists (select from group_members m where m.group_id = g.id and m.user_id = ${PREBUILDS_SYSTEM_USER_ID}::uuid)))
+        < r.daily_cost + (
+          select coalesce(sum(b.daily_cost), 0) from ${livePrebuilds}
+          where ${isLivePrebuild} and w.organization_id = r.organization_id
+            and j.error_code is distinct from 'INSUFFICIENT_QUOTA')`);
+  return rows.map((row) => row.preset_id);
+}
+
+async function listFailed(tx: Db, scope: Scope): Promise<PrebuildSnapshot['failed']> {
+  const rows = await tx.execute<{ id: string; preset_id: string | null; created_at: string }>(sql`
+    select w.id, ${currentPreset} as preset_id, b.created_at
+    from ${livePrebuilds} where ${isLivePrebuild} ${scope.prebuilds} and b.transition = 'start' and j.job_status = 'failed'`);
+  return rows.map((row) => ({ id: row.id, presetId: row.preset_id, createdAt: new Date(row.created_at) }));
+}
