@@ -1,9 +1,10 @@
 import { authorizeWorkspace } from '../domain/authorization.ts';
 import { DomainError, notFound } from '../domain/errors.ts';
+import { PREBUILDS_SYSTEM_USER_ID } from '../domain/ids.ts';
 import type { JobStatus } from '../domain/jobs.ts';
 import { type Subject, isSiteOwner } from '../domain/subject.ts';
 import { type Db, transaction } from '../db/client.ts';
-import { jobLogsChannel, jobsChannel, notify, workspacesChannel } from '../db/notifications.ts';
+import { jobLogsChannel, jobsChannel, notify, prebuildsChannel, workspacesChannel } from '../db/notifications.ts';
 import { type AuditOrigin, insertAudit } from '../db/queries/audit-logs.ts';
 import { lockJob, markCanceled } from '../db/queries/provisioner-jobs.ts';
 import { type VersionView, findVersionView } from '../db/queries/template-version-views.ts';
@@ -46,6 +47,9 @@ export const createCancelBuild = (deps: CancelDeps) =>
         additionalFields: { workspace_name: workspace.name, build_number: String(build.buildNumber), canceled: true },
       });
       await notify(tx, workspacesChannel, workspace.id);
+      // Over at once: nobody else will tell that the pool lacks one.
+      if (cancel.pending && workspace.ownerId === PREBUILDS_SYSTEM_USER_ID)
+        await notify(tx, prebuildsChannel, workspace.templateId);
       return cancel.workflowId;
     });
     await cancelWorkflow(deps, workflowId);

@@ -52,9 +52,12 @@ export function parsePrebuildSchedule(expression: string): ParsedSchedule {
   // Sunday has two numbers.
   if (daysOfWeek.delete(7)) daysOfWeek.add(0);
   return {
-    schedule: { hours, daysOfMonth, months, daysOfWeek, eitherDay: words[2] !== '*' && words[4] !== '*' },
+    schedule: { hours, daysOfMonth, months, daysOfWeek, eitherDay: isRestricted(words[2]!) && isRestricted(words[4]!) },
   };
 }
+
+/** A list with `*` among its parts is no restriction, nor are steps of one. */
+const isRestricted = (field: string): boolean => !field.split(',').some((part) => part === '*' || part === '*/1');
 
 /** `*`, numbers or names, ranges, steps, lists of these; null = not valid. */
 function parseField(text: string, field: (typeof fields)[number]): Set<number> | null {
@@ -129,23 +132,24 @@ export interface DesiredSize {
   readonly problem: string | undefined;
 }
 
-const quarterHourMs = 15 * 60_000;
-const longestSearchMs = 366 * 24 * 3_600_000;
+const hourMs = 3_600_000;
+const dayMs = 24 * hourMs;
+const longestSearchMs = 366 * dayMs;
 
 /** How many prebuilds a pool wants, by its schedules. Schedules that make no sense are not used, and `problem` says so. */
 export function desiredSize(pool: ScheduledPool): DesiredSize {
   const fallback = Math.max(0, pool.desiredInstances);
   if (pool.schedules.length === 0) return { at: () => fallback, nextBoundary: () => null, problem: undefined };
   const expressions = pool.schedules.map(({ cronExpression }) => cronExpression);
-  const [problem] = scheduleProblems(pool.timezone, expressions);
+  const { parsed, problem } = readSchedules(pool.timezone, expressions);
   if (problem !== undefined) return { at: () => fallback, nextBoundary: () => null, problem };
-  const schedules = pool.schedules.map(({ cronExpression, desiredInstances }) => ({
-    schedule: parsePrebuildSchedule(cronExpression).schedule!,
+  const schedules = pool.schedules.map(({ desiredInstances }, place) => ({
+    schedule: parsed[place]!,
     desired: Math.max(0, desiredInstances),
   }));
-  const localTime = localClock(pool.timezone);
+  const wallClock = wallClockOf(pool.timezone);
   const at = (instant: Date): number => {
-    const local = localTime(instant);
+    const local = localTime(wallClock(instant.getTime()));
     return (
       schedules.find(({ schedule }) => schedule.hours.has(local.hour) && isOnDay(schedule, local))?.desired ?? fallback
     );
@@ -155,13 +159,40 @@ export function desiredSize(pool: ScheduledPool): DesiredSize {
     problem: undefined,
     nextBoundary(after) {
       const now = at(after);
-      // Every zone's offset is a multiple of a quarter of an hour, so local hours begin on this grid, also after a change of clocks.
-      const first = Math.floor(after.getTime() / quarterHourMs) * quarterHourMs + quarterHourMs;
-      for (let instant = first; instant <= after.getTime() + longestSearchMs; instant += quarterHourMs)
-        if (at(new Date(instant)) !== now) return new Date(instant);
+      for (const { start, end, offset } of clockSpans(wallClock, after.getTime())) {
+        const [from, to] = [start + offset, end + offset];
+        for (let day = from - (from % dayMs); day < to; day += dayMs) {
+          const today = schedules.filter(({ schedule }) => isOnDay(schedule, localTime(day)));
+          for (let hour = 0; hour < 24; hour += 1) {
+            // A span may begin within an hour: at `after`, or where the clock jumped to.
+            const begin = Math.max(day + hour * hourMs, from);
+            if (day + (hour + 1) * hourMs <= from || begin >= to) continue;
+            const desired = today.find(({ schedule }) => schedule.hours.has(hour))?.desired ?? fallback;
+            if (desired !== now) return new Date(begin - offset);
+          }
+        }
+      }
       return null;
     },
   };
+}
+
+/** Schedules with their problem if they have one, kept: thousands of presets are asked for with few different ones. */
+const known = new Map<string, { readonly parsed: readonly PrebuildSchedule[]; readonly problem: string | undefined }>();
+const maxKnown = 500;
+
+function readSchedules(timezone: string, expressions: readonly string[]) {
+  const key = [timezone, ...expressions].join('\n');
+  let found = known.get(key);
+  if (found === undefined) {
+    const [problem] = scheduleProblems(timezone, expressions);
+    const parsed = expressions.map((expression) => parsePrebuildSchedule(expression).schedule);
+    found = { problem, parsed: parsed.filter((schedule) => schedule !== undefined) };
+    // Names and expressions come from templates: without a bound the process would grow with them.
+    if (known.size >= maxKnown) known.clear();
+    known.set(key, found);
+  }
+  return found;
 }
 
 /** The size a pool wants at an instant. */
@@ -170,23 +201,65 @@ export function desiredAt(pool: ScheduledPool, instant: Date): { desired: number
   return { desired: size.at(instant), ...(size.problem !== undefined && { problem: size.problem }) };
 }
 
-function localClock(timezone: string): (instant: Date) => LocalTime {
+/** What a clock shows, in milliseconds as if that were UTC. */
+type WallClock = (instant: number) => number;
+
+/** To make a format takes forty times as long as to use it, and text is read faster than parts. */
+const clocks = new Map<string, WallClock>();
+const maxClocks = 100;
+
+function wallClockOf(timezone: string): WallClock {
+  const made = clocks.get(timezone);
+  if (made !== undefined) return made;
   const format = new Intl.DateTimeFormat('en-US', {
     timeZone: timezone,
     hourCycle: 'h23',
+    year: 'numeric',
     month: 'numeric',
     day: 'numeric',
-    weekday: 'short',
     hour: 'numeric',
+    minute: 'numeric',
+    second: 'numeric',
   });
-  return (instant) => {
-    const parts: Record<string, string> = {};
-    for (const { type, value } of format.formatToParts(instant)) parts[type] = value;
-    return {
-      month: Number(parts['month']),
-      day: Number(parts['day']),
-      weekday: dayNames.indexOf((parts['weekday'] ?? '').toLowerCase()),
-      hour: Number(parts['hour']),
-    };
+  const clock = (instant: number): number => {
+    const numbers = format.format(instant).split(/\D+/).map(Number);
+    const [month = 0, day = 0, year = 0, hour = 0, minute = 0, second = 0] = numbers;
+    return Date.UTC(year, month - 1, day, hour, minute, second) + (instant - Math.floor(instant / 1000) * 1000);
   };
+  if (clocks.size >= maxClocks) clocks.clear();
+  clocks.set(timezone, clock);
+  return clock;
+}
+
+function localTime(wall: number): LocalTime {
+  const date = new Date(wall);
+  return {
+    month: date.getUTCMonth() + 1,
+    day: date.getUTCDate(),
+    weekday: date.getUTCDay(),
+    hour: date.getUTCHours(),
+  };
+}
+
+/** Cuts the time to be searched where the clock jumps, and at the midnights of UTC: no zone changes twice within a day. */
+function* clockSpans(wallClock: WallClock, from: number) {
+  const offsetAt = (instant: number): number => wallClock(instant) - instant;
+  const last = from + longestSearchMs;
+  let offset = offsetAt(from);
+  for (let start = from; start < last;) {
+    let end = Math.min(start - (start % dayMs) + dayMs, last);
+    let next = offsetAt(end);
+    if (next !== offset) {
+      // The new offset begins in (low, end].
+      for (let low = start; end - low > 1; ) {
+        const middle = Math.floor((low + end) / 2);
+        if (offsetAt(middle) === offset) low = middle;
+        else end = middle;
+      }
+      next = offsetAt(end);
+    }
+    yield { start, end, offset };
+    start = end;
+    offset = next;
+  }
 }

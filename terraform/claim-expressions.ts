@@ -43,7 +43,11 @@ const isTexts = (value: unknown): value is readonly string[] =>
  */
 export function argumentsOf(config: JsonObject, bodies: readonly HclBody[]): ReadonlyMap<string, readonly Mention[]> {
   const found = new Map<string, Mention[]>();
-  const put = (name: string, mentions: Iterable<Mention>) => found.set(name, [...(found.get(name) ?? []), ...mentions]);
+  const put = (name: string, mentions: Iterable<Mention>) => {
+    const list = found.get(name) ?? [];
+    found.set(name, list);
+    for (const mention of mentions) list.push(mention);
+  };
   for (const [name, expression] of Object.entries(objectAt(config, 'expressions')))
     put(name, mentionsInJson(expression));
   put('count', mentionsInJson(config['count_expression']));

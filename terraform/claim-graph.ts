@@ -8,6 +8,7 @@ import {
 } from './claim-expressions.ts';
 import { type ClaimModule, type ClaimResource, isAlwaysThere, labelIn, readClaimModules } from './claim-modules.ts';
 import type { ModuleFiles } from './claim-sources.ts';
+import type { HclBody } from './hcl.ts';
 import { labelOf } from './instances.ts';
 import { type JsonObject, objectAt, textAt, textsAt } from './json.ts';
 
@@ -34,7 +35,7 @@ const dataSources: Readonly<Record<string, { readonly same?: ReadonlySet<string>
     coder_workspace: {
       same: words('id start_count transition template_id template_name template_version access_url access_port'),
     },
-    // The ids of these four are new in every run.
+    // The ids of these four are new in every run. A parameter's value is stored with the build: who hands over compares it.
     coder_provisioner: { same: words('os arch') },
     coder_parameter: { own: 'but id' },
     coder_workspace_tags: { own: 'but id' },
@@ -99,7 +100,9 @@ class GraphBuilder implements ClaimGraph {
   }
 
   addProvider(key: string, config: JsonObject, module: ClaimModule): void {
-    const bodies = module.source.bodies.get(`provider.${textAt(config, 'name')}`) ?? [];
+    const alias = (body: HclBody) => body.attributes.get('alias')?.value ?? '';
+    const named = module.source.bodies.get(`provider.${textAt(config, 'name')}`) ?? [];
+    const bodies = named.filter((body) => alias(body) === textAt(config, 'alias'));
     if (bodies.length === 0 && 'expressions' in config) this.#link(`provider#${key}`, this.#unread(`provider.${key}`));
     this.#say(`provider#${key}`, module, [...argumentsOf(config, bodies).values()].flat());
   }
@@ -193,7 +196,6 @@ class GraphBuilder implements ClaimGraph {
     if (!type.startsWith('coder_')) return label;
     const known = dataSources[type] ?? {};
     if (known.same?.has(attribute) === true) return `${label}#`;
-    // Stored with the build: who hands over compares it.
     if (type === 'coder_parameter' && attribute === 'value') return `${label}#value`;
     if (known.own === 'all' || (known.own === 'but id' && attribute !== '' && attribute !== 'id')) return label;
     return root();

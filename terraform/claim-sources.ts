@@ -18,8 +18,8 @@ export interface ModuleSource {
 
 export const unreadSource: ModuleSource = { bodies: new Map(), locals: new Map(), complete: false };
 
-/** Templates have some hundred KiB; what is larger would hold the worker up. */
-const maxBytes = 32 * 1024 * 1024;
+/** Templates have some hundred KiB. What is larger would hold the worker up: this much takes about five seconds. */
+const maxBytes = 8 * 1024 * 1024;
 
 /** Sources of the root and of every module, after `terraform init`. Throws when they are too large or not there. */
 export async function readModuleFiles(workDir: string): Promise<ModuleFiles> {
@@ -39,7 +39,7 @@ export async function readModuleFiles(workDir: string): Promise<ModuleFiles> {
       if (!/\.tf(\.json)?$/.test(name) || name.startsWith('.')) continue;
       const text = await readFile(join(directory, name), 'utf8');
       size += text.length;
-      if (size > maxBytes) throw new Error('the sources are larger than 32 MiB');
+      if (size > maxBytes) throw new Error('the sources are larger than 8 MiB');
       texts.set(name, text);
     }
     files.set(directory, texts);

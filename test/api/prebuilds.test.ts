@@ -172,6 +172,20 @@ describe('the reconciler is told', () => {
     expect(await heard()).toEqual([template.id]);
   });
 
+  test('when somebody cancels a build of a prebuild that waits', async () => {
+    const template = await createTemplate(api);
+    const presetId = await insertPool(api.db, template.active_version_id);
+    const buildOf = async (workspaceId: string) =>
+      (await ask('GET', `/workspaces/${workspaceId}`)).body.latest_build.id as string;
+    const pending = await buildOf(await insertPrebuildOf(api, template, { presetId, build: 'pending' }));
+    const running = await buildOf(await insertPrebuildOf(api, template, { presetId, build: 'running' }));
+    const cancel = async (id: string) => (await ask('PATCH', `/workspacebuilds/${id}/cancel`)).status;
+    expect(await cancel(running)).toBe(200);
+    expect(await heard()).toEqual([]);
+    expect(await cancel(pending)).toBe(200);
+    expect(await heard()).toEqual([template.id]);
+  });
+
   test('when an admin’s build of a prebuild ends', async () => {
     const template = await createTemplate(api);
     const prebuild = await insertWorkspaceOf(api.db, template);
@@ -334,7 +348,7 @@ describe('a template', () => {
     const [row] = await api.db
       .select({ diff: auditLogs.diff })
       .from(auditLogs)
-      .where(sql`resource_id = ${template.id} and diff ? 'instant_claim'`);
+      .where(sql`resource_id = ${template.id} and action = 'write' and diff ? 'instant_claim'`);
     expect(row?.diff).toEqual({ instant_claim: { old: true, new: false, secret: false } });
     expect((await createTemplate(api, { instant_claim: false })).instant_claim).toBe(false);
   });

@@ -33,7 +33,8 @@ export async function insertPrebuildOf(
       completed_at = case when ${build === 'succeeded' || build === 'failed'} then completed_at end
     where id = (select job_id from workspace_builds where workspace_id = ${id})`);
   const createdAt = new Date(api.clock.now.getTime() - ageSeconds * 1_000);
-  await db.update(workspaces).set({ createdAt }).where(eq(workspaces.id, id));
+  const latestBuildId = sql`(select id from workspace_builds where workspace_id = ${id})`;
+  await db.update(workspaces).set({ createdAt, latestBuildId }).where(eq(workspaces.id, id));
   if (build === 'succeeded' && agent !== null) await readyAgent(api, id, agent);
   return id;
 }

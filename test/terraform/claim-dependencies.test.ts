@@ -4,9 +4,8 @@ import { claimEnvironment } from '../../domain/claims.ts';
 import type { ClaimDependencies } from '../../domain/provisioned.ts';
 import { claimDependencies, describeClaim } from '../../terraform/claim-dependencies.ts';
 import { parseModule } from '../../terraform/claim-sources.ts';
-import { textAt } from '../../terraform/json.ts';
 import { planInstances } from '../../terraform/plan.ts';
-import { claimant, claimedName, importedClaim, planClaim, prelude } from './support/claims.ts';
+import { claimant, claimedName, importedClaim, planClaim, prelude, workspaceId } from './support/claims.ts';
 import { scratchDir } from './support/terraform-runs.ts';
 
 let dir: string;
@@ -30,7 +29,7 @@ async function decided(files: Readonly<Record<string, string>>): Promise<ClaimDe
   const names = planInstances(plan).filter(({ type }) => type === 'coder_env');
   const known = claimEnvironment(found.environment, {
     owner: { ...claimant, full_name: 'Ann Example' },
-    workspace: { id: textAt({}, ''), name: claimedName },
+    workspace: { id: workspaceId, name: claimedName },
   });
   for (const { name, value } of known)
     expect(names.filter(({ values }) => values['name'] === name).map(({ values }) => values['value'])).toEqual([value]);
@@ -614,6 +613,14 @@ describe('variables of the agent', () => {
   });
 });
 
+test('of an owner without a full name Terraform says "default", so that the first of a coalesce is never empty', async () => {
+  const value = 'coalesce(data.coder_workspace_owner.me.full_name, data.coder_workspace_owner.me.name)';
+  const env = `resource "coder_env" "who" {\n agent_id = coder_agent.main.id\n name = "WHO"\n value = ${value}\n}\n`;
+  await importedClaim(tools(), dir, { 'main.tf': prelude + env });
+  const { plan } = await planClaim(tools(), dir, '');
+  expect(planInstances(plan).find(({ type }) => type === 'coder_env')?.values['value']).toBe('default');
+});
+
 describe('without a run of Terraform', () => {
   /** A plan as one of this source would be, as far as its text tells. */
   const found = (text: string, providers: object = {}) => {
@@ -690,10 +697,11 @@ describe('without a run of Terraform', () => {
           resource "google_vm" "vm" { image = data.aws_ami.image.id }
           resource "google_vm" "other" {}
           `,
-          { aws: { name: 'aws', expressions: { region: { constant_value: 'eu' } } }, google: { name: 'google' } },
+          { aws: { name: 'aws' }, google: { name: 'google' } },
         ),
       );
     expect(provider('region = "eu"')).toEqual([]);
+    expect(provider('alias = "other"\n region = data.coder_workspace_owner.me.name')).toEqual([]);
     const all = [
       ['aws_vm.vm', name],
       ['google_vm.vm', name],

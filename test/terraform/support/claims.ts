@@ -30,7 +30,7 @@ const agentScripts = { linux_amd64: '#!/bin/sh' };
 
 export const claimant = { id: '5a3c0a4e-60a8-4c58-9d0c-6ff0d6b6a0c1', name: 'ann', email: 'ann@example.com' };
 export const claimedName = 'mine';
-const workspaceId = '0b6cf4be-62a0-4a0d-8a43-5d2f8d1f8f10';
+export const workspaceId = '0b6cf4be-62a0-4a0d-8a43-5d2f8d1f8f10';
 
 function buildOf(stage: 'create' | 'claim', fullName: string, runningAgentToken: string | null) {
   const owner =
