@@ -1,4 +1,5 @@
 import type { Db } from '../db/client.ts';
+import { notifyJobEnd } from '../db/notifications.ts';
 import { insertJobNote } from '../db/queries/job-logs.ts';
 import { endJob } from '../db/queries/provisioner-jobs.ts';
 import { finishBuildRow } from '../db/queries/workspace-builds.ts';
@@ -14,4 +15,5 @@ export async function forgetWorkspace(
   await endJob(tx, { jobId, canceled: false });
   await finishBuildRow(tx, buildId);
   await markWorkspaceDeleted(tx, workspaceId);
+  await notifyJobEnd(tx, jobId, buildId);
 }

@@ -42,6 +42,9 @@ export function mayHandOverAtOnce(facts: {
   return old.size === after.length && after.every(({ name, value }) => old.get(name) === value);
 }
 
+/** What the provider says for an empty one. */
+const providerDefaults: Readonly<Record<string, string>> = { full_name: 'default', email: 'default@example.com' };
+
 /** Variables of agents as they are for this owner, by the agent's label. */
 export function claimEnvironment(
   variables: readonly ClaimVariable[],
@@ -55,7 +58,11 @@ export function claimEnvironment(
     name,
     value: value
       .map((part) =>
-        'text' in part ? part.text : part.of === 'owner' ? who.owner[part.attribute] : who.workspace[part.attribute],
+        'text' in part
+          ? part.text
+          : part.of === 'owner'
+            ? who.owner[part.attribute] || (providerDefaults[part.attribute] ?? '')
+            : who.workspace[part.attribute],
       )
       .join(''),
   }));

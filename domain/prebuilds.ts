@@ -249,13 +249,16 @@ export function planPrebuilds(snapshot: PrebuildSnapshot, now: Date, rules: Preb
     const wanted = size.at(now);
     const change = preset.active ? statusChange(preset, limited.get(preset.id)) : null;
     if (change !== null) statusChanges.push(change);
+    const heldBy = preset.active ? heldBackBy(facts) : null;
+    if (heldBy !== null)
+      warnings.push(`no prebuilds are made for preset ${preset.name} of ${preset.templateName}: ${heldBy}`);
     const actions = calculateActions(preset, facts, { now, wanted, rules });
     const create = actions.find((action) => action.kind === 'create');
     if (actions.length > 0)
       planned.push({
         plan: { preset, actions },
         missing: create?.count ?? 0,
-        have: facts.running.length + facts.starting,
+        have: splitByExpiry(preset, facts.running, now).valid.length + facts.starting,
       });
     wakeUps.push(...wakeUpsOf(preset, facts, { now, rules, boundary: preset.active ? size.nextBoundary(now) : null }));
   }
@@ -279,6 +282,10 @@ export function planPrebuilds(snapshot: PrebuildSnapshot, now: Date, rules: Preb
     warnings,
   };
 }
+
+/** What people have to cure before more can be made; failed validation has told them once (spec/03 §7.3, §10.5). */
+const heldBackBy = ({ hardLimited, quotaBlocked }: PoolFacts): string | null =>
+  hardLimited ? 'its newest builds all failed' : quotaBlocked ? 'the quota leaves no room for another one' : null;
 
 /** Given up when all its newest builds failed, taken up again when that is no longer so. */
 function statusChange(preset: PoolPreset, newestBuildId: string | undefined): StatusChange | null {

@@ -12,8 +12,8 @@ export interface Request {
 /** The HTTP API as a client sees it. Errors are answers here: the scenarios judge them. */
 export interface ApiClient {
   request<Body>(method: string, path: string, request?: Request): Promise<Answer<Body>>;
-  /** Throws for any other status than the wanted one. */
-  expect<Body>(status: number, method: string, path: string, request?: Request): Promise<Body>;
+  /** Throws for any other status than the wanted one, or those. */
+  expect<Body>(status: number | readonly number[], method: string, path: string, request?: Request): Promise<Body>;
 }
 
 const patienceMs = 30_000;
@@ -44,9 +44,14 @@ export function createApiClient(url: () => string, token?: string): ApiClient {
   };
   return {
     request,
-    async expect<Body>(status: number, method: string, path: string, call?: Request): Promise<Body> {
+    async expect<Body>(
+      status: number | readonly number[],
+      method: string,
+      path: string,
+      call?: Request,
+    ): Promise<Body> {
       const answer = await request<Body>(method, path, call);
-      if (answer.status === status) return answer.body;
+      if ([status].flat().includes(answer.status)) return answer.body;
       throw new Error(`${method} ${path} answered ${answer.status}: ${JSON.stringify(answer.body).slice(0, 500)}`);
     },
   };

@@ -18,6 +18,8 @@ export interface Ledger {
   readonly file: string;
   /** Effects on one workspace in the order in which they were written. */
   effectsOf(workspaceId: string): readonly Effect[];
+  /** Workspaces on which there were effects. */
+  workspaceIds(): readonly string[];
 }
 
 /** Throws for anything but a whole line: the oracle must not look away from what it cannot read. */
@@ -60,6 +62,10 @@ export function openLedger(file: string): Ledger {
     effectsOf(workspaceId) {
       readOn();
       return byWorkspace.get(workspaceId) ?? [];
+    },
+    workspaceIds() {
+      readOn();
+      return [...byWorkspace.keys()];
     },
   };
 }

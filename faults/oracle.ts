@@ -1,9 +1,9 @@
 import { type Effect, describeEffect } from './ledger.ts';
 import type { StoredObject } from './stored-state.ts';
 
-/** What is wrong with a run. `wrong` is every broken promise that is none of the four that are counted one by one. */
+/** What is wrong with a run. `wrong` is every broken promise that is none of those that are counted one by one. */
 export interface Finding {
-  readonly kind: 'lost' | 'orphan' | 'double_apply' | 'stuck' | 'wrong';
+  readonly kind: 'lost' | 'orphan' | 'double_apply' | 'stuck' | 'duplicate' | 'two_owners' | 'wrong';
   readonly what: string;
 }
 

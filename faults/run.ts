@@ -33,6 +33,8 @@ export interface Run {
   listed: number;
   /** Null when the fault met no running job. */
   recoveryMs: number | null;
+  /** How often its agent began anew for another owner; null = it has no agent that runs. */
+  reinits: number | null;
 }
 
 export const createRun = (facts: Pick<Run, 'scenario' | 'seed' | 'size' | 'name'>): Run => ({
@@ -46,6 +48,7 @@ export const createRun = (facts: Pick<Run, 'scenario' | 'seed' | 'size' | 'name'
   phase: null,
   listed: 0,
   recoveryMs: null,
+  reinits: null,
 });
 
 /** The same thing is found again after every later build; it counts once. */
@@ -63,4 +66,5 @@ export const nextRun = (run: Run): Run => ({
   phase: null,
   listed: 0,
   recoveryMs: null,
+  reinits: null,
 });

@@ -11,6 +11,12 @@ export interface Tally {
   readonly orphans: number;
   readonly double_applies: number;
   readonly stuck: number;
+  /** Prebuilds made, or given away, twice. */
+  readonly duplicates: number;
+  /** Workspaces in which anything of another owner was seen. */
+  readonly two_owners: number;
+  /** Agents that began anew for a new owner: one per run; null where no agents run. */
+  readonly reinits: number | null;
   /** Null when no fault met a running job. */
   readonly p95_recovery_ms: number | null;
 }
@@ -21,6 +27,7 @@ export function tallyOf(scenario: string, runs: readonly Run[]): Tally {
   const count = (kind: Finding['kind']): number =>
     runs.flatMap(({ findings }) => findings).filter((each) => each.kind === kind).length;
   const recoveries = runs.flatMap(({ recoveryMs }) => recoveryMs ?? []);
+  const reinits = runs.flatMap((run) => run.reinits ?? []);
   return {
     scenario,
     runs: runs.length,
@@ -29,13 +36,18 @@ export function tallyOf(scenario: string, runs: readonly Run[]): Tally {
     orphans: count('orphan'),
     double_applies: count('double_apply'),
     stuck: count('stuck'),
+    duplicates: count('duplicate'),
+    two_owners: count('two_owners'),
+    reinits: reinits.length === 0 ? null : reinits.reduce((sum, each) => sum + each, 0),
     p95_recovery_ms: recoveries.length === 0 ? null : Math.round(nearestRank(recoveries, 0.95)),
   };
 }
 
 /** Whether every goal is met that a scenario can miss by being wrong; how fast it recovers is reported beside it. */
-export const meetsGoals = ({ runs, ok, lost, orphans, double_applies: twice, stuck }: Tally): boolean =>
-  runs > 0 && ok === runs && lost + orphans + twice + stuck === 0;
+export const meetsGoals = (tally: Tally): boolean =>
+  tally.runs > 0 &&
+  tally.ok === tally.runs &&
+  tally.lost + tally.orphans + tally.double_applies + tally.stuck + tally.duplicates + tally.two_owners === 0;
 
 /** Value below which the share `q` (0..1) of a sample lies. */
 export function nearestRank(sample: readonly number[], q: number): number {
@@ -48,6 +60,7 @@ export function nearestRank(sample: readonly number[], q: number): number {
 /** For people, several lines. */
 export function describeTally(tally: Tally): string {
   const { scenario, runs, ok, lost, orphans, double_applies: twice, stuck, p95_recovery_ms: p95 } = tally;
+  const { duplicates, two_owners: twoOwners, reinits } = tally;
   const recovery =
     p95 === null
       ? 'no fault met a running job'
@@ -55,6 +68,7 @@ export function describeTally(tally: Tally): string {
   return [
     `${meetsGoals(tally) ? '✔' : '✖'} ${scenario}: ${ok} of ${runs} runs as they should be`,
     `    lost ${lost}, orphans ${orphans}, double applies ${twice}, stuck ${stuck}`,
+    `    duplicates ${duplicates}, with two owners' data ${twoOwners}${reinits === null ? '' : `, agents begun anew ${reinits}`}`,
     `    ${recovery}`,
   ].join('\n');
 }

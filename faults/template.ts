@@ -10,15 +10,27 @@ interface Version {
   readonly job: { readonly status: string; readonly error?: string };
 }
 
-/** Imports the template whose provisioners write to this ledger. Answers its id. */
-export async function importTemplate(api: ApiClient, ledgerFile: string): Promise<string> {
-  const { hash } = await api.expect<{ hash: string }>(201, 'POST', '/files', { tar: await packDirectory(folder) });
+export interface VersionSource {
+  readonly tar: Uint8Array;
+  /** Values of its variables. */
+  readonly variables: Readonly<Record<string, string>>;
+  /** The template that gets the version; absent = it is to begin one. */
+  readonly templateId?: string;
+}
+
+/** Imports a version and waits until it can be used. Answers its id. */
+export async function importVersion(
+  api: ApiClient,
+  { tar, variables, templateId }: VersionSource,
+): Promise<string> {
+  const { hash } = await api.expect<{ hash: string }>([200, 201], 'POST', '/files', { tar });
   const version = await api.expect<Version>(201, 'POST', '/organizations/default/templateversions', {
     json: {
       storage_method: 'file',
       provisioner: 'terraform',
       file_id: hash,
-      user_variable_values: [{ name: 'ledger', value: ledgerFile }],
+      user_variable_values: Object.entries(variables).map(([name, value]) => ({ name, value })),
+      ...(templateId !== undefined && { template_id: templateId }),
     },
   });
   const { job } = await demand(
@@ -30,8 +42,17 @@ export async function importTemplate(api: ApiClient, ledgerFile: string): Promis
     { boundMs: 60_000, everyMs: 100 },
   );
   if (job.status !== 'succeeded') throw new Error(`the import of the template ${job.status}: ${job.error ?? ''}`);
-  const { id } = await api.expect<{ id: string }>(201, 'POST', '/organizations/default/templates', {
-    json: { name: 'world', template_version_id: version.id },
-  });
-  return id;
+  return version.id;
+}
+
+/** A template with this version as its active one. Answers its id. */
+export async function createTemplate(api: ApiClient, name: string, versionId: string): Promise<string> {
+  const json = { name, template_version_id: versionId };
+  return (await api.expect<{ id: string }>(201, 'POST', '/organizations/default/templates', { json })).id;
+}
+
+/** Imports the template whose provisioners write to this ledger. Answers its id. */
+export async function importTemplate(api: ApiClient, ledgerFile: string): Promise<string> {
+  const variables = { ledger: ledgerFile };
+  return createTemplate(api, 'world', await importVersion(api, { tar: await packDirectory(folder), variables }));
 }

@@ -103,7 +103,8 @@ const longestTtl = 365 * 24 * 3600;
 
 function instancesOf(instance: TerraformInstance, block: JsonObject): number {
   const instances = numberAt(block, 'instances');
-  if (!Number.isInteger(instances) || instances < 0)
+  // The column is of type integer.
+  if (!Number.isInteger(instances) || instances < 0 || instances > 2_147_483_647)
     throw invalidTemplate(instance, 'the number of prebuild instances must be a whole number from 0 on.');
   return instances;
 }

@@ -5,6 +5,7 @@ import { type ApiClient, createApiClient } from '../api-client.ts';
 import { type JobWatch, startJobWatch } from '../job-watch.ts';
 import { type Ledger, openLedger } from '../ledger.ts';
 import { importTemplate } from '../template.ts';
+import type { ProcessIdentity } from '../../toolchain/process.ts';
 import { createCleanup } from './cleanup.ts';
 import { type Fleet, type FleetOptions, startFleet } from './fleet.ts';
 import { startGuardian } from './guardian.ts';
@@ -21,6 +22,8 @@ export interface Stack {
   signIn(url: () => string): Promise<string>;
   /** Imported on first use, by a fleet that has a provisioner. */
   templateId(api: ApiClient): Promise<string>;
+  /** Has this process ended when we are killed ourselves. */
+  adopt(identity: ProcessIdentity): void;
   /** Has this undone before the services stop. */
   onStop(undo: () => unknown): void;
   /** Ends and removes everything. Safe to call twice. */
@@ -56,6 +59,7 @@ export async function startStack(): Promise<Stack> {
       startFleet: (options) => startFleet(services, { cleanup, adopt: guardian.adoptProcess }, options),
       signIn: (url) => (token ??= signIn(createApiClient(url))),
       templateId: (api) => (template ??= importTemplate(api, file)),
+      adopt: guardian.adoptProcess,
       onStop: (undo) => cleanup.add(undo),
       stop: () => cleanup.run(),
     };

@@ -2,6 +2,7 @@ import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { insertKey } from '../../db/queries/api-keys.ts';
 import { newApiKey } from '../../db/queries/session-tokens.ts';
+import { findUserById, findUserByUsername } from '../../db/queries/users.ts';
 import { workspaces } from '../../db/schema/workspaces.ts';
 import { PREBUILDS_SYSTEM_USER_ID } from '../../domain/ids.ts';
 import { type JsonValue, type TestApi, type TestUser, createTestApi } from '../support/api.ts';
@@ -49,6 +50,9 @@ describe('the prebuilds user', () => {
     }
     for (const path of ['', '/roles', '/appearance', '/gitsshkey', '/keys/tokens'])
       expect([path, await statusOf('GET', `/users/prebuilds${path}`, api.ownerToken)]).toEqual([path, 404]);
+    expect(await findUserById(api.db, prebuildsUser)).toBeUndefined();
+    const found = await findUserByUsername(api.db, 'prebuilds', { includeSystem: true });
+    expect(found).toMatchObject({ id: prebuildsUser, loginType: 'none', status: 'active', rbacRoles: [] });
     const { body: people } = await ask('GET', '/organizations/default/members', api.ownerToken);
     expect(people.some(({ user_id: id }: JsonValue) => id === prebuildsUser)).toBe(false);
     const { body: available } = await ask('GET', `/templates/${template.id}/acl/available`, api.ownerToken);

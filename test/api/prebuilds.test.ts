@@ -102,7 +102,8 @@ describe('the settings of prebuilds', () => {
   test('that many change at once change once', async () => {
     const count = (await rows()).length;
     const answers = await Promise.all(Array.from({ length: 10 }, () => pause(true)));
-    expect(answers.map(({ status }) => status).toSorted()).toEqual([200, ...Array.from({ length: 9 }, () => 304)]);
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
+    expect(answers.filter(({ status }) => status === 304)).toHaveLength(9);
     expect(await rows()).toHaveLength(count + 1);
     await pause(false);
   });

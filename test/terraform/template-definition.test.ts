@@ -177,6 +177,32 @@ describe('presets', () => {
     const [one] = definition([preset('p', prebuilds({ instances: 0, expiration_policy: [{ ttl: 0 }] }))]).presets;
     expect(one).toMatchObject({ desiredInstances: 0, invalidateAfterSecs: null, schedulingTimezone: '' });
   });
+  const scheduling = (timezone: string | undefined, ...crons: string[]) =>
+    prebuilds({ scheduling: [{ timezone, schedule: crons.map((cron) => ({ cron, instances: 1 })) }] });
+  test.each([
+    [0, null],
+    [3600, 3600],
+    [31_536_000, 31_536_000],
+  ])('with a ttl of %d are read', (ttl, invalidateAfterSecs) => {
+    const [one] = definition([preset('p', prebuilds({ expiration_policy: [{ ttl }] }))]).presets;
+    expect(one).toMatchObject({ invalidateAfterSecs });
+  });
+  test('keep their schedules in the order of declaration, each written in one way', () => {
+    const [one] = definition([
+      preset('p', scheduling('Europe/Berlin', ' *  18-23 * * 1-5', '* 8-17 * * MON-FRI')),
+    ]).presets;
+    expect(one).toMatchObject({
+      schedulingTimezone: 'Europe/Berlin',
+      schedules: [
+        { cronExpression: '* 18-23 * * 1-5', desiredInstances: 1 },
+        { cronExpression: '* 8-17 * * MON-FRI', desiredInstances: 1 },
+      ],
+    });
+  });
+  test('without a prebuilds block have no pool', () => {
+    const [one] = definition([preset('p')]).presets;
+    expect(one).toMatchObject({ desiredInstances: null, schedulingTimezone: '', schedules: [] });
+  });
   test('of one name are refused and named', () => {
     const twins = [
       data('coder_workspace_preset', 'a', { name: 'twin' }),
@@ -202,11 +228,26 @@ describe('presets', () => {
       preset('p', prebuilds({ scheduling: [{ timezone: 'UTC', schedule: [{ cron: '5 8 * * *', instances: 1 }] }] })),
       /five fields, the first/,
     ],
+    ['more instances than there are numbers for', preset('p', prebuilds({ instances: 3_000_000_000 })), /from 0 on/],
+    ['half an instance', preset('p', prebuilds({ instances: 1.5 })), /whole number/],
+    ['too short a ttl', preset('p', prebuilds({ expiration_policy: [{ ttl: 1800 }] })), /ttl.*3600 to 31536000.*1800/],
+    ['too long a ttl', preset('p', prebuilds({ expiration_policy: [{ ttl: 63_072_000 }] })), /ttl.*31536000/],
+    ['a negative ttl', preset('p', prebuilds({ expiration_policy: [{ ttl: -1 }] })), /ttl/],
     [
       'a time zone that does not exist',
-      preset('p', prebuilds({ scheduling: [{ timezone: 'Mars/Olympus', schedule: [] }] })),
-      /IANA/,
+      preset('p', scheduling('InvalidLocation', '* 8 * * *')),
+      /InvalidLocation.*IANA/,
     ],
+    ['no time zone', preset('p', scheduling('', '* 8 * * *')), /needs a time zone/],
+    ['no time zone at all', preset('p', scheduling(undefined, '* 8 * * *')), /needs a time zone/],
+    ['scheduling without a schedule', preset('p', scheduling('UTC')), /at least one schedule/],
+    ['an hour that does not exist', preset('p', scheduling('UTC', '* 24 * * *')), /hour.*24/],
+    [
+      'schedules that overlap',
+      preset('p', scheduling('UTC', '* 8-18 * * 1-5', '* 18-19 * * 5-6')),
+      /"\* 8-18 \* \* 1-5" and "\* 18-19 \* \* 5-6" overlap/,
+    ],
+    ['schedules that overlap on some date', preset('p', scheduling('UTC', '* 8 15 * 1', '* 8 * * 2')), /overlap/],
   ])('with %s are refused', (_title, one, text) => expect(refusal([one])).toMatch(text));
 
   test('with an unknown parameter only cause a warning and keep it', () => {

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { judgeCancels, judgeCreations } from '../../../faults/five-times.ts';
 import type { JobRow } from '../../../faults/job-watch.ts';
 import { compareWithRows } from '../../../faults/log-follower.ts';
+import type { Finding } from '../../../faults/oracle.ts';
 import { eventually } from '../../../faults/patience.ts';
 import { startPausingProxy } from '../../../faults/pausing-proxy.ts';
 import { cutPower, isRunning, processesBelow, processesOfHost } from '../../../faults/process-table.ts';
@@ -186,7 +187,7 @@ test('a job has recovered when it was taken again, its lease was renewed after t
 });
 
 test('the figures count what was found and the goals hold only when nothing was', () => {
-  const run = (recoveryMs: number | null, ...kinds: ('lost' | 'orphan' | 'double_apply' | 'stuck' | 'wrong')[]) => {
+  const run = (recoveryMs: number | null, ...kinds: Finding['kind'][]) => {
     const made = createRun({ scenario: 's', seed: 1, size: 1, name: 'w' });
     made.findings.push(...kinds.map((kind) => ({ kind, what: kind })));
     made.recoveryMs = recoveryMs;
@@ -201,12 +202,15 @@ test('the figures count what was found and the goals hold only when nothing was'
     orphans: 0,
     double_applies: 0,
     stuck: 0,
+    duplicates: 0,
+    two_owners: 0,
+    reinits: null,
     p95_recovery_ms: 7,
   });
   expect(meetsGoals(good)).toBe(true);
   const bad = tallyOf('s', [run(null, 'lost', 'lost', 'orphan'), run(null, 'double_apply', 'stuck'), run(null)]);
   expect(bad).toMatchObject({ ok: 1, lost: 2, orphans: 1, double_applies: 1, stuck: 1, p95_recovery_ms: null });
-  for (const kind of ['lost', 'orphan', 'double_apply', 'stuck', 'wrong'] as const)
+  for (const kind of ['lost', 'orphan', 'double_apply', 'stuck', 'duplicate', 'two_owners', 'wrong'] as const)
     expect(meetsGoals(tallyOf('s', [run(null), run(null, kind)]))).toBe(false);
   expect(meetsGoals(tallyOf('s', []))).toBe(false);
 });

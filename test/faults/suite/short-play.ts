@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import { calibrate } from '../../../faults/calibration.ts';
+import { type BuildTimes, calibrate } from '../../../faults/calibration.ts';
 import { playOn } from '../../../faults/play.ts';
 import type { Scenario } from '../../../faults/scenario.ts';
 import { type Stack, startStack } from '../../../faults/stack/stack.ts';
@@ -15,8 +15,11 @@ export interface ShortPlays {
 /** Shorter than in the suite itself: a job that is stuck must not cost a test run three minutes. */
 const boundMs = 90_000;
 
-/** `first` is the scenario whose processes also make the undisturbed builds that tell how long a build takes. */
-export async function startShortPlays(first: Scenario): Promise<ShortPlays> {
+/**
+ * `first` is the scenario whose processes also make the undisturbed builds that tell how long a build takes, unless that is
+ * `known`.
+ */
+export async function startShortPlays(first: Scenario, known?: BuildTimes): Promise<ShortPlays> {
   const stack: Stack = await startStack();
   let stage: OpenStage | undefined;
   const stageFor = async (scenario: Scenario): Promise<OpenStage> => {
@@ -25,13 +28,15 @@ export async function startShortPlays(first: Scenario): Promise<ShortPlays> {
     stage = undefined;
     return (stage = await openStage(stack, scenario));
   };
-  const times = await calibrate({ ...(await stageFor(first)), scenario: 'calm', boundMs }, 1);
+  const times = known ?? (await calibrate({ ...(await stageFor(first)), scenario: 'calm', boundMs }, 1));
   return {
     async holds(scenario, { runs, seed }) {
       const order = { runs, seed, boundMs, times };
-      const { p95_recovery_ms: _, ...tally } = await playOn(await stageFor(scenario), scenario, order);
+      const { p95_recovery_ms: _, reinits, ...tally } = await playOn(await stageFor(scenario), scenario, order);
       const { name } = scenario;
-      expect(tally).toEqual({ scenario: name, runs, ok: runs, lost: 0, orphans: 0, double_applies: 0, stuck: 0 });
+      const nothing = { lost: 0, orphans: 0, double_applies: 0, stuck: 0, duplicates: 0, two_owners: 0 };
+      expect(tally).toEqual({ scenario: name, runs, ok: runs, ...nothing });
+      expect([null, runs]).toContain(reinits);
     },
     stop: () => stack.stop(),
   };
