@@ -8,7 +8,8 @@ import { presetLabels } from '../commands/reconcile-preset.ts';
 import { prebuildsOrchestrator } from '../domain/actors.ts';
 import { authorize } from '../domain/authorization.ts';
 import { notificationTemplates } from '../domain/notifications.ts';
-import { type CyclePlan, type PoolPreset, planPrebuilds } from '../domain/prebuilds.ts';
+import { type CyclePlan, planPrebuilds } from '../domain/prebuild-plan.ts';
+import type { PoolPreset } from '../domain/prebuilds.ts';
 import type { PlannedCycle } from '../workflows/reconcile-prebuilds.ts';
 import type { PrebuildDeps } from './deps.ts';
 

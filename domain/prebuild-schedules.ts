@@ -251,7 +251,7 @@ function* clockSpans(wallClock: WallClock, from: number) {
     let next = offsetAt(end);
     if (next !== offset) {
       // The new offset begins in (low, end].
-      for (let low = start; end - low > 1; ) {
+      for (let low = start; end - low > 1;) {
         const middle = Math.floor((low + end) / 2);
         if (offsetAt(middle) === offset) low = middle;
         else end = middle;

@@ -13,7 +13,7 @@ import { ensureStack, stopStack } from './stack/ensure.ts';
 const usage = `npm run demo [-- options]
 
 The main job, end to end and for real: push a template, create a workspace, stop it, start it with another parameter,
-delete it, and look that nothing is left. Starts the stack when it is not up, and stops what it has started.
+delete it, and look that nothing is left; then keep a pool of two, claim one of it and see it filled again. Starts the stack when it is not up, and stops what it has started.
 
   --keep   leave the stack running
 `;

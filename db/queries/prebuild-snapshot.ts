@@ -3,7 +3,7 @@ import { PREBUILDS_SYSTEM_USER_ID } from '../../domain/ids.ts';
 import { desiredAt } from '../../domain/prebuild-schedules.ts';
 import type { PoolPreset, PrebuildRules, PrebuildSnapshot } from '../../domain/prebuilds.ts';
 import { type Db, pipelined } from '../client.ts';
-import { currentPreset, isLivePrebuild, isReady, isRunning, isUntaken, livePrebuilds } from './prebuilds.ts';
+import { currentPreset, hasFailed, isLivePrebuild, isReady, isRunning, isUntaken, livePrebuilds } from './prebuilds.ts';
 
 export interface SnapshotOptions {
   readonly now: Date;
@@ -43,7 +43,7 @@ const everywhere: Scope = { prebuilds: sql``, templates: sql`` };
 
 async function readPools(tx: Db, scope: Scope, options: SnapshotOptions): Promise<PrebuildSnapshot> {
   const { rules, now, backoffLookbackMs } = options;
-  const [presets, schedules] = await pipelined([listPoolPresets(tx, scope), listSchedules(tx, scope)]);
+  const [presets, schedules] = await pipelined([listPoolPresets(tx, scope, rules), listSchedules(tx, scope)]);
   if (presets.length === 0) return nothing;
   const scheduled = new Map<string, (typeof schedules)[number][]>();
   for (const row of schedules) scheduled.set(row.presetId, [...(scheduled.get(row.presetId) ?? []), row]);
@@ -82,7 +82,14 @@ const nothing: PrebuildSnapshot = {
 };
 
 /** Presets of active versions, and of others those of which something runs or waits. External agents have no pools (spec/05 §15). */
-async function listPoolPresets(tx: Db, scope: Scope): Promise<Omit<PoolPreset, 'schedules'>[]> {
+async function listPoolPresets(
+  tx: Db,
+  scope: Scope,
+  { failedRetentionMs }: PrebuildRules,
+): Promise<Omit<PoolPreset, 'schedules'>[]> {
+  // What failed is kept, unless there is a time after which it goes.
+  const isLeft =
+    failedRetentionMs === 0 ? sql`${isRunning} or ${isUntaken}` : sql`${isRunning} or ${isUntaken} or ${hasFailed}`;
   const rows = await tx.execute<{
     id: string;
     name: string;
@@ -104,7 +111,7 @@ async function listPoolPresets(tx: Db, scope: Scope): Promise<Omit<PoolPreset, '
       join template_version_presets p on p.template_version_id = t.active_version_id and p.desired_instances is not null
       where t.deleted = false ${scope.templates}
       union
-      select ${currentPreset} from ${livePrebuilds} where ${isLivePrebuild} ${scope.prebuilds} and (${isRunning} or ${isUntaken})
+      select ${currentPreset} from ${livePrebuilds} where ${isLivePrebuild} ${scope.prebuilds} and (${isLeft})
     )
     select p.id, p.name, t.id as template_id, t.name as template_name, v.id as version_id, v.name as version_name,
       o.id as organization_id, o.name as organization_name,
@@ -255,6 +262,6 @@ async function listQuotaBlocked(tx: Db, scope: Scope): Promise<string[]> {
 async function listFailed(tx: Db, scope: Scope): Promise<PrebuildSnapshot['failed']> {
   const rows = await tx.execute<{ id: string; preset_id: string | null; created_at: string }>(sql`
     select w.id, ${currentPreset} as preset_id, b.created_at
-    from ${livePrebuilds} where ${isLivePrebuild} ${scope.prebuilds} and b.transition = 'start' and j.job_status = 'failed'`);
+    from ${livePrebuilds} where ${isLivePrebuild} ${scope.prebuilds} and ${hasFailed}`);
   return rows.map((row) => ({ id: row.id, presetId: row.preset_id, createdAt: new Date(row.created_at) }));
 }

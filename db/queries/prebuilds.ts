@@ -19,6 +19,9 @@ export const currentPreset = sql`coalesce(case when b.transition = 'start' then 
 /** Running: started, and that succeeded. */
 export const isRunning = sql`b.transition = 'start' and j.job_status = 'succeeded'`;
 
+/** Its start failed: it is kept as evidence. */
+export const hasFailed = sql`b.transition = 'start' and j.job_status = 'failed'`;
+
 /** All top-level agents are ready, and there is one. */
 export const isReady = sql`coalesce((
   select bool_and(a.lifecycle_state = 'ready') from workspace_resources r

@@ -5,7 +5,7 @@ import { resourcesText } from '../../cli/commands/workspace-text.ts';
 import { followEvents } from '../../cli/follow-events.ts';
 import type { AgentMetadata, Workspace, WorkspaceAgent } from '../../cli/types.ts';
 import { DemoFailure } from './checks.ts';
-import type { DemoRun } from './main-job.ts';
+import type { DemoRun } from './steps.ts';
 
 const readyWithinMs = 60_000;
 const metadataWithinMs = 30_000;
@@ -46,7 +46,7 @@ export async function followAgent(run: DemoRun, first: Workspace): Promise<Works
   return workspace;
 }
 
-async function waitUntilReady({ client, output, signal }: DemoRun, first: Workspace): Promise<Workspace> {
+export async function waitUntilReady({ client, output, signal }: DemoRun, first: Workspace): Promise<Workspace> {
   const deadline = Date.now() + readyWithinMs;
   let workspace = first;
   let said = '';

@@ -1,48 +1,24 @@
 import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { newIdempotencyKey } from '../../cli/client.ts';
-import type { Client } from '../../cli/client.ts';
 import { workspaceText } from '../../cli/commands/workspace-text.ts';
 import { isStatus } from '../../cli/errors.ts';
-import { workflowLink } from '../../cli/context.ts';
 import { followJob } from '../../cli/follow-job.ts';
-import type { Output } from '../../cli/output.ts';
-import { pushTemplate } from '../../cli/push-template.ts';
-import { requireSuccess } from '../../cli/run-build.ts';
 import { findTemplate } from '../../cli/templates.ts';
-import type { JobLog, ParameterValue, ProvisionerJob, Workspace, WorkspaceBuild } from '../../cli/types.ts';
+import type { ParameterValue, Workspace } from '../../cli/types.ts';
 import { buildLogPath, createWorkspace, getBuild, requestBuild } from '../../cli/workspaces.ts';
-import type { BuildRequest } from '../../cli/workspaces.ts';
 import { checkDrained, followAgent } from './agent.ts';
-import { DemoFailure, checkGone, checkStarted, checkStopped } from './checks.ts';
+import { checkGone, checkStarted, checkStopped } from './checks.ts';
+import { claimOne, listReserve, poolIsReady, reserveIsGone } from './pool.ts';
+import { type DemoRun, type DemoStep, build, follow, push, templateName } from './steps.ts';
 
-export interface DemoRun {
-  readonly client: Client;
-  readonly output: Output;
-  readonly signal: AbortSignal;
-  /** Where the demo's workspaces live on this host. */
-  readonly baseDirectory: string;
-}
-export interface DemoStep {
-  readonly title: string;
-  readonly job: ProvisionerJob;
-  /** From the request to the last log line, as the caller saw it. */
-  readonly wallMs: number;
-  readonly link: string | undefined;
-}
 export interface DemoReport {
   readonly steps: readonly DemoStep[];
   readonly totalMs: number;
 }
 
-const root = resolve(dirname(fileURLToPath(import.meta.url)), '..', '..');
-const templateName = 'demo';
 const namePrefix = 'demo-';
-
-/** What Terraform only reads, at each build again, would hide what it does. */
-const shows = ({ output }: JobLog): boolean => !/^data\.|: Refresh(ing|ed| complete)/.test(output);
 
 /** The main job through the CLI's own modules. Throws CliError or DemoFailure at the first thing that is not as promised. */
 export async function runDemo(run: DemoRun): Promise<DemoReport> {
@@ -52,7 +28,8 @@ export async function runDemo(run: DemoRun): Promise<DemoReport> {
   const section = (text: string): void => output.say(`\n${output.colors.bold(text)}`);
 
   section('1. Push a template version and import it with Terraform');
-  steps.push(await push(run));
+  // The demo counts what it has made; a reserve would be made beside it.
+  steps.push(await push(run, 0));
 
   section('2. Create a workspace');
   const name = `${namePrefix}${randomBytes(3).toString('hex')}`;
@@ -101,60 +78,29 @@ export async function runDemo(run: DemoRun): Promise<DemoReport> {
   steps.push(await build(run, workspace, { transition: 'delete' }));
   await checkGone(client, workspace, second);
   output.say('✔ nothing is left: no workspace, no row in the list, no process, no directory');
+
+  section('8. Keep two ready');
+  steps.push(await push(run, 2));
+  await poolIsReady(run, 2);
+
+  section('9. Claim one');
+  const claimed = await claimOne(run, `${namePrefix}${randomBytes(3).toString('hex')}`);
+  steps.push(claimed.step);
+
+  section('10. The pool is filled again');
+  await poolIsReady(run, 2);
+
+  section('11. Delete the workspace and the pool');
+  steps.push(await build(run, claimed.workspace, { transition: 'delete' }));
+  const reserve = await listReserve(run);
   await removeTemplate(run);
+  await reserveIsGone(run, reserve);
+  output.say('✔ the template is gone, and so is what it kept in reserve');
   return { steps, totalMs: Date.now() - began };
 }
 
-async function push(run: DemoRun): Promise<DemoStep> {
-  const since = Date.now();
-  const pushed = await pushTemplate(run.client, run.output, {
-    directory: join(root, 'examples', 'templates', 'local-process'),
-    name: templateName,
-    organization: 'default',
-    message: 'pushed by npm run demo',
-    variables: [
-      { name: 'base_directory', value: run.baseDirectory },
-      // The demo counts what it has made; a reserve would be made beside it.
-      { name: 'pool_size', value: '0' },
-    ],
-    activate: true,
-    signal: run.signal,
-    shows,
-  });
-  if (pushed.kind !== 'pushed') throw new DemoFailure('interrupted while the template was imported');
-  const { version } = pushed;
-  run.output.say(`✔ ${version.name} is the active version of ${templateName}`);
-  const link = await workflowLink(run.client, `import/${version.id}`);
-  return { title: `import ${version.name}`, job: version.job, wallMs: Date.now() - since, link };
-}
-
-async function build(run: DemoRun, workspace: Workspace, request: BuildRequest): Promise<DemoStep> {
-  const since = Date.now();
-  const idempotencyKey = newIdempotencyKey();
-  return follow(run, { build: await requestBuild(run.client, workspace, { build: request, idempotencyKey }), since });
-}
-
-async function follow(
-  run: DemoRun,
-  { build: first, since }: { build: WorkspaceBuild; since: number },
-): Promise<DemoStep> {
-  const { client, output, signal } = run;
-  const title = `${first.transition} (build ${first.build_number})`;
-  const ended = await followJob(client, output, {
-    title: `${title} of ${first.workspace_name}`,
-    path: buildLogPath(first.id),
-    read: () => getBuild(client, first.id),
-    signal,
-    shows,
-  });
-  const wallMs = Date.now() - since;
-  if (signal.aborted) throw new DemoFailure(`interrupted during the ${title}`);
-  requireSuccess(ended);
-  return { title, job: ended.job, wallMs, link: await workflowLink(client, `build/${first.id}`) };
-}
-
 /** The template goes too, unless somebody has made a workspace of it meanwhile. */
-async function removeTemplate({ client, output }: DemoRun): Promise<void> {
+async function removeTemplate({ client, output }: Pick<DemoRun, 'client' | 'output'>): Promise<void> {
   const template = await findTemplate(client, 'default', templateName);
   if (template === undefined) return;
   await client.request(`/api/v2/templates/${template.id}`, { method: 'DELETE' }).catch((err: unknown) => {
@@ -164,7 +110,7 @@ async function removeTemplate({ client, output }: DemoRun): Promise<void> {
 }
 
 /** After a failure: asks for the deletion of what this and earlier demos have left, and waits a moment for it. */
-export async function clearAway({ client, output }: DemoRun): Promise<void> {
+export async function clearAway({ client, output }: Pick<DemoRun, 'client' | 'output'>): Promise<void> {
   try {
     const q = encodeURIComponent(`owner:me template:${templateName} name:${namePrefix}`);
     const { workspaces } = await client.get<{ workspaces: Workspace[] }>(`/api/v2/workspaces?q=${q}`);
@@ -180,6 +126,7 @@ export async function clearAway({ client, output }: DemoRun): Promise<void> {
         shows: () => false,
       });
     }
+    await removeTemplate({ client, output });
   } catch (err) {
     output.say(
       `  what the demo has made could not be cleared away: ${err instanceof Error ? err.message : String(err)}`,

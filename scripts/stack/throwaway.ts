@@ -6,9 +6,10 @@ import { startPostgres } from '../../toolchain/postgres.ts';
 import { terminalProgress } from '../../toolchain/progress.ts';
 import { type ReadyStack, ensureStack, stopStack } from './ensure.ts';
 
-/** A stack of its own in a temporary directory, as `npm run up` starts it; gone afterwards. */
+/** A stack of its own in a temporary directory, as `npm run up` starts it, with these settings; gone afterwards. */
 export async function withThrowawayStack(
   work: (stack: ReadyStack, postgresUrl: string) => Promise<void>,
+  settings: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   const dataDir = mkdtempSync(join(tmpdir(), 'berth-stack-'));
   chmodSync(dataDir, 0o711);
@@ -21,6 +22,7 @@ export async function withThrowawayStack(
     CODER_API_RATE_LIMIT: '-1',
     CODER_HTTP_ADDRESS: '127.0.0.1:3900',
     CI: '1',
+    ...settings,
   };
   // Figures are on stdout; what the set-up says is progress.
   const stdout = console.log;

@@ -12,7 +12,7 @@ import type { CliStack } from './support/cli-stack.ts';
 
 let stack: CliStack;
 beforeAll(async () => {
-  stack = await startCliStack({ TEMPORAL_UI_URL: 'http://127.0.0.1:8233' });
+  stack = await startCliStack({ TEMPORAL_UI_URL: 'http://127.0.0.1:8233' }, { reconcileEveryMs: 60_000 });
 }, 120_000);
 afterAll(() => stack.stop());
 
@@ -35,12 +35,12 @@ test('the demo does the main job, leaves nothing, and can be repeated', async ()
   for (let round = 0; round < 2; round += 1) {
     const run = demoRun();
     const report = await runDemo(run);
-    expect(report.steps.map(({ job }) => job.status)).toEqual(Array.from({ length: 5 }, () => 'succeeded'));
+    expect(report.steps.map(({ job }) => job.status)).toEqual(Array.from({ length: 8 }, () => 'succeeded'));
     const text = reportText(report, pico.createColors(false));
     const links = text.match(
       /http:\/\/127\.0\.0\.1:8233\/namespaces\/default\/workflows\/(import|build)%2F[0-9a-f-]{36}$/gm,
     );
-    expect(links).toHaveLength(5);
+    expect(links).toHaveLength(8);
     expect(readdirSync(run.baseDirectory)).toEqual([]);
     expect(await leftovers()).toEqual({ workspaces: [], count: 0 });
     expect((await stack.cli('templates', 'list', '--json')).json()).toEqual([]);

@@ -291,6 +291,19 @@ describe('a pool at work', () => {
     }
   });
 
+  test('keeps what failed until its time is over, where there is one, and the evidence of an active version for ever', async () => {
+    const pool = await only(await createPool(api, { desired: 4 }));
+    await runCycle(prebuildDeps(api));
+    await finishPoolBuilds(api, pool.templateId, { error: 'no disk' });
+    advance(7_200_000);
+    const rules = { failedRetentionMs: 3_600_000 };
+    expect(await runCycle(prebuildDeps(api))).toMatchObject({ deleted: 0 });
+    expect(await runCycle(prebuildDeps(api, rules))).toMatchObject({ created: 0, deleted: 1 });
+    await finishPoolBuilds(api, pool.templateId);
+    await promoteNewVersion(api, pool.templateId, { desired: null });
+    expect(await runCycle(prebuildDeps(api, rules))).toMatchObject({ deleted: 3 });
+  });
+
   test('one that throws stops none of the others, and the activity is tried again', async () => {
     const pool = await only(await createPool(api, { desired: 1 }));
     const reconcilePools = createReconcilePools(prebuildDeps(api));

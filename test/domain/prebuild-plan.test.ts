@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type PoolPreset, type PrebuildRules, type PrebuildSnapshot, planPrebuilds } from '../../domain/prebuilds.ts';
+import { planPrebuilds } from '../../domain/prebuild-plan.ts';
+import type { PoolPreset, PrebuildRules, PrebuildSnapshot } from '../../domain/prebuilds.ts';
 
 const now = new Date('2026-03-02T12:00:00Z');
 const ago = (seconds: number): Date => new Date(now.getTime() - seconds * 1000);

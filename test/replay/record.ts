@@ -9,7 +9,7 @@ import { loadConfig } from '../../config.ts';
 import { hostTaskQueue } from '../../domain/ids.ts';
 import type { HeldBy } from '../../domain/lease.ts';
 import type { JobOutcome } from '../../workflows/run-job.ts';
-import { type WorkflowRig, startWorkflowRig } from '../workflows/support.ts';
+import { type WorkflowRig, nothingToDo, startWorkflowRig } from '../workflows/support.ts';
 
 /**
  * Records histories for test/replay: `TEMPORAL_ADDRESS=… TEMPORAL_CLI_PATH=… npx tsx test/replay/record.ts <workflow>/<case> …`.
@@ -22,7 +22,7 @@ interface Case {
   readonly start?: (rig: WorkflowRig) => Promise<WorkflowHandle>;
   readonly cancel?: true;
 }
-const fail = (type: string, held?: HeldBy) =>
+const fail = (type: string, held?: HeldBy): Promise<never> =>
   Promise.reject(ApplicationFailure.nonRetryable(type, type, ...(held === undefined ? [] : [held])));
 const here: HeldBy = { hostId: 'here', resumeWithinMs: 60_000 };
 /** Ends when the server cancels the activity, or has given it up because it does not heartbeat. */
@@ -63,6 +63,21 @@ const cases: Readonly<Record<string, Case>> = {
   'dryRunTemplateVersion/failed': {
     run: async () => 'failed',
     start: start('dryRunTemplateVersion', `dryrun/${randomUUID()}`, [job]),
+  },
+  'claimPrebuild/succeeded': {
+    start: start('claimPrebuild', `build/${randomUUID()}`, [{ ...job, priority: 1, buildId: randomUUID() }]),
+  },
+  'reconcilePrebuilds/nothing-to-do': { start: start('reconcilePrebuilds', `reconcile-${randomUUID()}`, []) },
+  'reconcilePrebuilds/some-pools': {
+    start: (rig) => {
+      const items = Array.from({ length: 3 }, () => ({ presetId: randomUUID(), maxCreates: 1 }));
+      rig.activities.planPrebuildCycle = async () => ({ ...nothingToDo, presetsReconciled: 3, items, concurrency: 2 });
+      rig.activities.reconcilePools = async ({ pools: [pool] }) =>
+        pool?.presetId === items[1]?.presetId
+          ? fail('INVALID_INPUT')
+          : { created: 1, deleted: 0, canceled: 0, errors: 0 };
+      return start('reconcilePrebuilds', `reconcile-${randomUUID()}`, [])(rig);
+    },
   },
   'runUpkeep/finished': { start: start('runUpkeep', `upkeep-${randomUUID()}`, []) },
   'sweepPendingJobs/nothing-to-do': { start: start('sweepPendingJobs', `sweep-${randomUUID()}`, []) },

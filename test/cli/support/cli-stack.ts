@@ -17,10 +17,16 @@ export interface CliStack {
   stop(): Promise<void>;
 }
 
-export async function startCliStack(env: Readonly<Record<string, string>> = {}): Promise<CliStack> {
+export async function startCliStack(
+  env: Readonly<Record<string, string>> = {},
+  options: { reconcileEveryMs?: number } = {},
+): Promise<CliStack> {
   // Agents are told the address when their workspace is built, so it stands before the server does.
   const port = await freePort();
-  const { api, stop } = await startApiStack({ env: { CODER_ACCESS_URL: `http://127.0.0.1:${port}`, ...env } });
+  const { api, stop } = await startApiStack({
+    ...options,
+    env: { CODER_ACCESS_URL: `http://127.0.0.1:${port}`, ...env },
+  });
   const { url, close } = await serveApi(api, { port });
   return {
     url,
