@@ -84,7 +84,9 @@ const cases: Readonly<Record<string, Case>> = {
 };
 
 const { TEMPORAL_ADDRESS: address = '127.0.0.1:7233', TEMPORAL_CLI_PATH: cli = 'temporal' } = loadConfig();
-const rig = await startWorkflowRig(address);
+const rig = await startWorkflowRig(address, {
+  workflowsPath: fileURLToPath(new URL('../../workflows/index.ts', import.meta.url)),
+});
 const hostWorker = await rig.pollQueue(hostTaskQueue(here.hostId));
 for (const name of process.argv.slice(2)) {
   const found = cases[name];

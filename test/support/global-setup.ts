@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { bundleWorkflowCode } from '@temporalio/worker';
 import postgres from 'postgres';
 import type { TestProject } from 'vitest/node';
 import { loadConfig, workerEnvironment } from '../../config.ts';
@@ -20,6 +21,8 @@ declare module 'vitest' {
     pgAdminUrl: string;
     temporalAddress: string;
     temporalCliPath: string;
+    /** All workflow code, bundled once for the run: each worker would take seconds for its own. */
+    workflowBundlePath: string;
     terraformPath: string;
     /** TF_CLI_CONFIG_FILE with the providers coder/coder and hashicorp/time. */
     tfCliConfig: string;
@@ -47,6 +50,7 @@ interface Run {
   readonly services: {
     postgres?: Promise<{ pgAdminUrl: string }>;
     temporal?: Promise<{ temporalAddress: string }>;
+    workflowBundle?: Promise<{ workflowBundlePath: string }>;
     temporalCli?: Promise<{ temporalCliPath: string }>;
     terraform?: Promise<{ terraformPath: string; tfCliConfig: string }>;
   };
@@ -105,6 +109,14 @@ async function beginTemporal(run: Run): Promise<{ temporalAddress: string }> {
   return { temporalAddress: server.address };
 }
 
+async function bundleWorkflows(run: Run): Promise<{ workflowBundlePath: string }> {
+  const workflowsPath = fileURLToPath(new URL('../../workflows/index.ts', import.meta.url));
+  const { code } = await bundleWorkflowCode({ workflowsPath });
+  const workflowBundlePath = join(run.dir, 'workflow-bundle.js');
+  writeFileSync(workflowBundlePath, code);
+  return { workflowBundlePath };
+}
+
 async function resolveTerraform(): Promise<{ terraformPath: string; tfCliConfig: string }> {
   const { terraform, mirror } = await resolveTerraformFor(config, context, ['coder', 'time']);
   return { terraformPath: terraform.path, tfCliConfig: mirror.cliConfigPath };
@@ -124,6 +136,8 @@ export async function setup(project: TestProject): Promise<void> {
   if (wanted.includes('temporal')) {
     const { temporalAddress } = await (services.temporal ??= beginTemporal(run));
     project.provide('temporalAddress', temporalAddress);
+    const { workflowBundlePath } = await (services.workflowBundle ??= bundleWorkflows(run));
+    project.provide('workflowBundlePath', workflowBundlePath);
   }
   if (wanted.includes('temporal') || wanted.includes('temporalCli'))
     project.provide('temporalCliPath', (await temporalCli(run)).temporalCliPath);

@@ -15,6 +15,8 @@ function provided<Key extends keyof ProvidedContext>(key: Key): ProvidedContext[
 
 export const testTemporalAddress = (): string => provided('temporalAddress');
 export const testTemporalCli = (): string => provided('temporalCliPath');
+/** For a worker: all workflow code, bundled once for the run. */
+export const testWorkflowBundle = (): { readonly codePath: string } => ({ codePath: provided('workflowBundlePath') });
 /** Terraform and the CLI configuration (TF_CLI_CONFIG_FILE) whose mirror has coder/coder and hashicorp/time. */
 export const testTerraform = (): { readonly path: string; readonly cliConfig: string } => ({
   path: provided('terraformPath'),

@@ -5,7 +5,6 @@ import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { loadAgentBundle } from '../../agent/bundle.ts';
 import { initScripts } from '../../agent/init-script.ts';
 import { createControlActivities, createProvisionerActivities } from '../../activities/index.ts';
@@ -27,7 +26,13 @@ import { createQueuePollers } from '../../workers/queue-pollers.ts';
 import { type TestApi, createTestApi } from './api.ts';
 import { testRules } from './pool-rows.ts';
 import { createNamespace, registerSearchAttributes } from './temporal-namespace.ts';
-import { type TestDatabase, createTestDatabase, testTemporalAddress, testTerraform } from './services.ts';
+import {
+  type TestDatabase,
+  createTestDatabase,
+  testTemporalAddress,
+  testTerraform,
+  testWorkflowBundle,
+} from './services.ts';
 
 /** Everything real and in this process: database of its own, Temporal namespace of its own, workers, Terraform. */
 export interface TestStack {
@@ -108,7 +113,7 @@ export async function startTestStack(
           connection: native,
           namespace,
           taskQueue: 'control',
-          workflowsPath: fileURLToPath(new URL('../../workflows/index.ts', import.meta.url)),
+          workflowBundle: testWorkflowBundle(),
           activities: createControlActivities({
             metrics,
             agentLogRetentionMs: 0,

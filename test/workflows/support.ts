@@ -1,10 +1,10 @@
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
-import { NativeConnection, Worker } from '@temporalio/worker';
+import { NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
 import { randomUUID } from 'node:crypto';
-import { fileURLToPath } from 'node:url';
 import type { Activities } from '../../activities/index.ts';
 import type { BuildWorkspaceInput } from '../../workflows/build-workspace.ts';
 import type { PlannedCycle } from '../../workflows/reconcile-prebuilds.ts';
+import { testWorkflowBundle } from '../support/services.ts';
 import { createNamespace, registerSearchAttributes } from '../support/temporal-namespace.ts';
 
 export interface WorkflowRig {
@@ -30,7 +30,10 @@ export const nothingToDo: PlannedCycle = {
 };
 
 /** The real server and the real workflow code, with activities that each test states. */
-export async function startWorkflowRig(address: string): Promise<WorkflowRig> {
+export async function startWorkflowRig(
+  address: string,
+  workflows: Pick<WorkerOptions, 'workflowBundle' | 'workflowsPath'> = { workflowBundle: testWorkflowBundle() },
+): Promise<WorkflowRig> {
   const connection = await Connection.connect({ address });
   const namespace = await createNamespace(connection);
   await registerSearchAttributes(connection, namespace);
@@ -60,7 +63,7 @@ export async function startWorkflowRig(address: string): Promise<WorkflowRig> {
     connection: native,
     namespace,
     taskQueue: 'control',
-    workflowsPath: fileURLToPath(new URL('../../workflows/index.ts', import.meta.url)),
+    ...workflows,
     activities: served,
   });
   const running = worker.run();
