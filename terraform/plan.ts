@@ -111,7 +111,7 @@ export function describeChanges(text: string, addresses: readonly string[]): str
   for (const line of text.split('\n')) {
     const head = /^ {2}# (\S+) (?:will|must) be /.exec(line);
     if (head !== null) shown = wanted.has(head[1] ?? '');
-    else if (/^Plan: /.test(line)) shown = false;
+    else if (line.startsWith('Plan: ')) shown = false;
     if (shown && line.trim() !== '') lines.push(line);
   }
   return lines;

@@ -99,7 +99,7 @@ describe('Resource monitors', () => {
       {
         template: memoryId,
         method: 'inbox',
-        status: 'pending',
+        status: 'sent',
         payload: {
           notification_name: 'Workspace Out Of Memory',
           labels: { workspace: row!.name, threshold: '80%' },

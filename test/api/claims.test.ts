@@ -1,11 +1,10 @@
-import { randomUUID } from 'node:crypto';
-import { eq, sql } from 'drizzle-orm';
+import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createReconcilePreset } from '../../commands/reconcile-preset.ts';
 import { templateVersionTerraformValues } from '../../db/schema/templates.ts';
 import { PREBUILDS_SYSTEM_USER_ID } from '../../domain/ids.ts';
 import { type TestApi, type TestUser, createTestApi } from '../support/api.ts';
-import { endBuild, insertParameters, takeBuild } from '../support/build-rows.ts';
+import { endBuild, insertParameters } from '../support/build-rows.ts';
 import { testOrigin } from '../support/builders.ts';
 import {
   type PoolSettings,
@@ -18,7 +17,6 @@ import {
   promoteNewVersion,
   readyAgent,
   runCycle,
-  setAgentState,
 } from '../support/pool-rows.ts';
 
 let api: TestApi;

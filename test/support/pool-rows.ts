@@ -9,7 +9,6 @@ import {
   templateVersionPresetPrebuildSchedules,
   templateVersionPresets,
 } from '../../db/schema/templates.ts';
-import { workspaceAgents } from '../../db/schema/workspace-agents.ts';
 import { workspaceBuilds, workspaces } from '../../db/schema/workspaces.ts';
 import { PREBUILDS_SYSTEM_USER_ID } from '../../domain/ids.ts';
 import type { PrebuildRules } from '../../domain/prebuilds.ts';
@@ -208,6 +207,3 @@ export async function listPrebuilds(db: Db, templateId: string) {
     where w.template_id = ${templateId} and w.owner_id = ${PREBUILDS_SYSTEM_USER_ID}::uuid and not w.deleted
     order by w.created_at, w.id`);
 }
-
-export const setAgentState = (db: Db, agentId: string, lifecycleState: 'ready' | 'starting' | 'start_error') =>
-  db.update(workspaceAgents).set({ lifecycleState }).where(eq(workspaceAgents.id, agentId));
