@@ -1,6 +1,7 @@
 import type { ControlDeps, PrebuildDeps, ProvisionerDeps, UpkeepDeps } from './deps.ts';
 import { translateErrors } from './failures.ts';
 import { createFinishJob } from './finish-job.ts';
+import { beating } from './heartbeats.ts';
 import { createPlanPrebuildCycle } from './plan-prebuild-cycle.ts';
 import { createReconcilePools } from './reconcile-pools.ts';
 import { createRunUpkeep } from './run-upkeep.ts';
@@ -13,8 +14,8 @@ export const createControlActivities = (deps: ControlDeps & UpkeepDeps & Prebuil
     finishJob: createFinishJob(deps),
     sweepPendingJobs: createSweepPendingJobs(deps),
     runUpkeep: createRunUpkeep(deps),
-    planPrebuildCycle: createPlanPrebuildCycle(deps),
-    reconcilePools: createReconcilePools(deps),
+    planPrebuildCycle: beating(createPlanPrebuildCycle(deps)),
+    reconcilePools: beating(createReconcilePools(deps)),
   });
 
 /** Activities of a provisioner worker: Terraform. */

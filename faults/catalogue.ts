@@ -3,6 +3,8 @@ import { cancelAnywhere } from './scenarios/cancel-anywhere.ts';
 import { diskFull } from './scenarios/disk-full.ts';
 import { duplicateRequests } from './scenarios/duplicate-requests.ts';
 import { hang } from './scenarios/hang.ts';
+import { killDuringClaim } from './scenarios/kill-during-claim.ts';
+import { killDuringReconcile } from './scenarios/kill-during-reconcile.ts';
 import { killHost } from './scenarios/kill-host.ts';
 import { killTemporal } from './scenarios/kill-temporal.ts';
 import { killTerraform } from './scenarios/kill-terraform.ts';
@@ -24,4 +26,6 @@ export const scenarios: readonly Scenario[] = [
   hang,
   duplicateRequests,
   twoReplicas,
+  killDuringReconcile,
+  killDuringClaim,
 ];

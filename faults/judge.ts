@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { buildOver, newestState, requestBuild } from './builds.ts';
 import { type Context, read } from './context.ts';
 import type { JobRow } from './job-watch.ts';
-import { compareWithState, findDoubleApplies, findInterleavings } from './oracle.ts';
+import { compareWithState, findDoubleApplies, findInterleavings, isOfTheWorld } from './oracle.ts';
 import { eventually } from './patience.ts';
 import { processesBelow } from './process-table.ts';
 import { type RequestedBuild, type Run, type Transition, addFindings } from './run.ts';
@@ -23,7 +23,8 @@ export async function judgeBuild(
     return;
   }
   run.possibleOrphans.set(build.id, new Set(view.body.possible_orphans));
-  const { objects: stored } = await newestState(context, run);
+  const { objects } = await newestState(context, run);
+  const stored = objects.filter(isOfTheWorld);
   const effects = context.stack.ledger.effectsOf(run.workspaceId);
   const { tainted, possibleOrphans } = run;
   const succeeded = row.status === 'succeeded';

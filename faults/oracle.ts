@@ -33,6 +33,10 @@ export function worldOf(effects: readonly Effect[]): ReadonlyMap<string, Effect>
   return world;
 }
 
+/** What writes into the ledger. Of agents and their settings there is nothing outside of the state. */
+export const isOfTheWorld = ({ address }: Pick<StoredObject, 'address'>): boolean =>
+  /\bterraform_data\.object(\[|$)/.test(address);
+
 /** Compares the world with the newest stored state. `listed` counts objects outside of the state that their build names. */
 export function compareWithState(history: History): { findings: Finding[]; listed: number } {
   const { effects, stored, succeeded, tainted } = history;

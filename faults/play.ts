@@ -6,7 +6,7 @@ import type { Run } from './run.ts';
 import type { Scenario } from './scenario.ts';
 import { openStage } from './stage.ts';
 import type { Stack } from './stack/stack.ts';
-import { type Tally, tallyOf } from './tally.ts';
+import { type Tally, recoveryGoalMs, tallyOf } from './tally.ts';
 
 export interface PlayOptions {
   readonly runs: number;
@@ -20,6 +20,8 @@ export interface PlayOptions {
 const usualBoundMs = 180_000;
 /** Failed runs that are shown with ledger and logs; of the others only what was found. */
 const detailed = 5;
+/** A recovery that took longer is told with its circumstances. */
+const slowMs = 3 * recoveryGoalMs;
 
 /** Plays one scenario with processes of its own. */
 export async function playScenario(stack: Stack, scenario: Scenario, options: PlayOptions): Promise<Tally> {
@@ -46,6 +48,11 @@ export async function playOn(stage: Stage, scenario: Scenario, options: PlayOpti
     const seconds = Math.round((Date.now() - beganAt) / 1000);
     const failures = failed.length === 0 ? '' : `, ${failed.length} failed`;
     console.error(`  ${all.length}/${wanted} after ${seconds} s${failures}`);
+    for (const { name: who, phase, notes, recoveryMs } of runs)
+      if ((recoveryMs ?? 0) > slowMs)
+        console.error(
+          `  slow: ${who}, ${Math.round(recoveryMs! / 1000)} s in the phase "${phase}": ${notes.join('; ')}`,
+        );
     for (const run of failed) {
       shown += 1;
       console.error(await describeFailure(context, run, shown <= detailed));

@@ -58,7 +58,12 @@ export function judgeChange(before: readonly PoolRow[], after: readonly PoolRow[
   const claimed = had.filter(({ id }) => now.get(id)?.claimed === true).length;
   const removed = had.filter(({ id }) => now.get(id)?.deleted === true && now.get(id)?.claimed === false).length;
   const vanished = before.filter(({ id }) => !now.has(id));
-  const compare = (what: string, got: number, wanted: number, kinds: { more: Finding['kind']; fewer: Finding['kind'] }) => {
+  const compare = (
+    what: string,
+    got: number,
+    wanted: number,
+    kinds: { more: Finding['kind']; fewer: Finding['kind'] },
+  ) => {
     if (got !== wanted)
       findings.push({ kind: got > wanted ? kinds.more : kinds.fewer, what: `${got} ${what} instead of ${wanted}` });
   };
@@ -67,7 +72,8 @@ export function judgeChange(before: readonly PoolRow[], after: readonly PoolRow[
   compare('prebuilds were removed', removed, change.removed, { more: 'lost', fewer: 'duplicate' });
   for (const { id } of vanished) findings.push({ kind: 'lost', what: `the row of workspace ${id} is gone` });
   for (const { id, isPrebuild } of made)
-    if (!isPrebuild) findings.push({ kind: 'lost', what: `a claim took no prebuild: workspace ${id} was built instead` });
+    if (!isPrebuild)
+      findings.push({ kind: 'lost', what: `a claim took no prebuild: workspace ${id} was built instead` });
   return findings;
 }
 
@@ -80,7 +86,11 @@ export interface ClaimFacts {
   readonly wasPrebuild: boolean;
   /** Live workspaces of the claimant with the name that was asked for. */
   readonly namesakes: number;
-  readonly builds: readonly { readonly number: number; readonly initiatorIsOwner: boolean; readonly handedOver: boolean }[];
+  readonly builds: readonly {
+    readonly number: number;
+    readonly initiatorIsOwner: boolean;
+    readonly handedOver: boolean;
+  }[];
   readonly handsOver: boolean;
   /** Lines of the agent's start script: owner, author, secrets. */
   readonly starts: readonly string[];
@@ -112,7 +122,8 @@ export function judgeClaim(facts: ClaimFacts): Finding[] {
   const strange = facts.strangers.filter((stranger) => seen.some((text) => text.includes(stranger)));
   if (strange.length > 0)
     findings.push({ kind: 'two_owners', what: `seen in it: ${strange.join(', ')}; it is ${claimant.name}'s` });
-  for (const line of anew) if (line !== wanted) findings.push({ kind: 'two_owners', what: `its agent began for: ${line}` });
+  for (const line of anew)
+    if (line !== wanted) findings.push({ kind: 'two_owners', what: `its agent began for: ${line}` });
   if (manifest?.ownerId !== claimant.id)
     findings.push({ kind: 'two_owners', what: `its manifest is that of ${manifest?.ownerId ?? 'nobody'}` });
   return findings;

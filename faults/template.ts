@@ -19,10 +19,7 @@ export interface VersionSource {
 }
 
 /** Imports a version and waits until it can be used. Answers its id. */
-export async function importVersion(
-  api: ApiClient,
-  { tar, variables, templateId }: VersionSource,
-): Promise<string> {
+export async function importVersion(api: ApiClient, { tar, variables, templateId }: VersionSource): Promise<string> {
   const { hash } = await api.expect<{ hash: string }>([200, 201], 'POST', '/files', { tar });
   const version = await api.expect<Version>(201, 'POST', '/organizations/default/templateversions', {
     json: {

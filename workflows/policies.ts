@@ -59,9 +59,13 @@ export const sweep = proxyActivities<Pick<Activities, 'sweepPendingJobs'>>({
   retry: { maximumAttempts: 1 },
 });
 
-/** Looks at all pools, then acts on some: every write decides again under its lock, so that any attempt may be the second. */
+/**
+ * Looks at all pools, then acts on some: every write decides again under its lock, so that any attempt may be the second. All pools
+ * wait for a cycle whose worker died, hence the heartbeats.
+ */
 export const prebuilds = proxyActivities<Pick<Activities, 'planPrebuildCycle' | 'reconcilePools'>>({
   startToCloseTimeout: '60 seconds',
+  heartbeatTimeout: '10 seconds',
   retry: {
     initialInterval: '1 second',
     backoffCoefficient: 2,
