@@ -26,6 +26,7 @@ import { registerBuildRepairRoutes } from './routes/build-repairs.ts';
 import { registerGroupRoutes } from './routes/groups.ts';
 import { registerLoginRoutes } from './routes/login.ts';
 import { registerMemberRoutes } from './routes/members.ts';
+import { registerNotificationRoutes } from './routes/notifications.ts';
 import { registerOrganizationRoutes } from './routes/organizations.ts';
 import { registerPrebuildRoutes } from './routes/prebuilds.ts';
 import { registerUserSecretRoutes } from './routes/user-secrets.ts';
@@ -60,6 +61,7 @@ const resources: readonly ((app: App, deps: AppDeps) => void)[] = [
   registerUserRoutes,
   registerUserSettingRoutes,
   registerUserSecretRoutes,
+  registerNotificationRoutes,
   registerApiKeyRoutes,
   registerOrganizationRoutes,
   registerMemberRoutes,

@@ -13,6 +13,7 @@ import { registerFavorite } from './commands/favorite.ts';
 import { registerList } from './commands/list.ts';
 import { registerLogin } from './commands/login.ts';
 import { registerLogs } from './commands/logs.ts';
+import { registerNotifications } from './commands/notifications.ts';
 import { registerOpen } from './commands/open.ts';
 import { registerPrebuilds } from './commands/prebuilds.ts';
 import { registerRefresh } from './commands/refresh.ts';
@@ -49,6 +50,7 @@ const commands: readonly Register[] = [
   registerFavorite,
   registerOpen,
   registerSecrets,
+  registerNotifications,
   registerExternalAgent,
   registerTokens,
   registerCompletion,

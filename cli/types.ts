@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import type { JobLog as JobLogSchema } from '../api/job-logs.ts';
 import type { ExternalAgentCredentialsBody } from '../api/routes/external-agents.ts';
+import type { InboxBody, InboxNotificationBody } from '../api/routes/notifications.ts';
 import type { PrebuildPoolBody, PrebuildPoolsBody } from '../api/routes/prebuilds.ts';
 import type { InvalidatedPresetsBody } from '../api/routes/templates.ts';
 import type { UserSecretBody } from '../api/routes/user-secrets.ts';
@@ -28,6 +29,8 @@ export type TemplateVersion = TemplateVersionBody;
 export type JobLog = z.infer<typeof JobLogSchema>;
 export type User = z.infer<typeof UserSchema>;
 export type UserSecret = UserSecretBody;
+export type InboxNotification = InboxNotificationBody;
+export type Inbox = InboxBody;
 export type PrebuildPool = PrebuildPoolBody;
 export type PrebuildPools = PrebuildPoolsBody;
 export type InvalidatedPresets = InvalidatedPresetsBody;

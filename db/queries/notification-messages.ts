@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
 import { and, eq, sql } from 'drizzle-orm';
-import type { NotificationTemplate } from '../../domain/notifications.ts';
-import type { Db } from '../client.ts';
+import { type NotificationTemplate, renderNotification } from '../../domain/notifications.ts';
+import { type Db, pipelined } from '../client.ts';
+import { inboxChannel, notify } from '../notifications.ts';
 import { type NotificationPayload, notificationMessages } from '../schema/notifications.ts';
 import { users } from '../schema/users.ts';
+import { insertInboxNotification } from './inbox-notifications.ts';
 
 type Method = (typeof notificationMessages.$inferSelect)['method'];
 
@@ -54,8 +56,10 @@ export async function notifyTemplateAdmins(
 }
 
 /**
- * Writes the message in the transaction of the fact that it tells; delivery comes after. Nothing is written for system users,
- * for people who are not active, or for a fact that was told already. Answers the new message's id. Source: spec/07 §12.
+ * Writes the message in the transaction of the fact that it tells. Nothing is written for system users, for people who are not
+ * active, or for a fact that was told already. The inbox is in the same database, so there is nothing to wait for: its row is
+ * written here, and the message is `sent` from the start. Both are there or neither, once, without a lease or a retry. Answers
+ * the new message's id. Call it in a transaction. Source: spec/07 §12.
  */
 export async function enqueueNotification(tx: Db, notification: NewNotification): Promise<string | undefined> {
   const { template, userId, eventKey, labels, data, now } = notification;
@@ -65,20 +69,38 @@ export async function enqueueNotification(tx: Db, notification: NewNotification)
     .from(users)
     .where(and(eq(users.id, userId), eq(users.status, 'active'), eq(users.isSystem, false), eq(users.deleted, false)));
   if (recipient === undefined) return undefined;
+  const targets = [...notification.targets];
   const [message] = await tx
     .insert(notificationMessages)
     .values({
       notificationTemplateId: template.id,
       userId,
       method,
+      status: 'sent',
+      attemptCount: 1,
+      queuedSeconds: 0,
       createdBy: notification.createdBy,
       payload: { notification_name: template.name, labels, data },
-      targets: [...notification.targets],
+      targets,
       createdAt: now,
       updatedAt: now,
       dedupeHash: notificationDedupeHash({ templateId: template.id, userId, method, eventKey }),
     })
     .onConflictDoNothing({ target: notificationMessages.dedupeHash })
     .returning({ id: notificationMessages.id });
-  return message?.id;
+  if (message === undefined) return undefined;
+  const words = renderNotification(template, { labels, data });
+  await pipelined([
+    insertInboxNotification(tx, {
+      id: message.id,
+      userId,
+      templateId: template.id,
+      targets,
+      ...words,
+      actions: [...words.actions],
+      createdAt: now,
+    }),
+    notify(tx, inboxChannel, userId),
+  ]);
+  return message.id;
 }

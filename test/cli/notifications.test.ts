@@ -66,6 +66,6 @@ test('what does not exist, and a call that names nothing, are told apart', async
 });
 
 test('what comes out of a workspace does not drive the terminal', async () => {
-  await tellOf('a\u001b[2Jb\u0007', 0);
+  await tellOf('a\u0007\u001b[2Jb', 0);
   expect((await cli('notifications')).stdout).toContain('"ab"');
 });
