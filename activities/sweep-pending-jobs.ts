@@ -1,4 +1,4 @@
-import { type JobFacts, startJob } from '../commands/start-job.ts';
+import { type JobFacts, startJobs } from '../commands/start-job.ts';
 import { taskQueueOf } from '../commands/task-queue.ts';
 import { transaction } from '../db/client.ts';
 import { notifyJobEnd } from '../db/notifications.ts';
@@ -20,8 +20,6 @@ import { closeBuild } from './job-end.ts';
 
 const pageSize = 500;
 const budgetMs = 10_000;
-/** Starts in flight at once: the server answers each in milliseconds, one after another they would take the budget. */
-const concurrency = 16;
 
 /**
  * Starts what has no workflow, 500 at a time until none is left or 10 s are over, then compares suspicious jobs with
@@ -48,7 +46,7 @@ export const createSweepPendingJobs = (deps: ControlDeps) =>
     let started = 0;
     for (;;) {
       const page = await listUnstartedJobs(deps.db, pageSize);
-      const begun = await startAll(deps, await factsOf(deps, page));
+      const begun = await startJobs(deps, await factsOf(deps, page), { again: true });
       started += begun;
       // A page without a single start means that Temporal is away: the next run tries again.
       if (page.length < pageSize || begun === 0 || Date.now() > until) break;
@@ -67,17 +65,6 @@ async function listDeserted(deps: ControlDeps): Promise<SweptJob[]> {
   for (const queue of new Set(old.map((job) => taskQueueOf(job.tags))))
     queues.set(queue, (await matchProvisioners(deps.db, queue)).available > 0);
   return old.filter((job) => queues.get(taskQueueOf(job.tags)) === false);
-}
-
-async function startAll(deps: ControlDeps, facts: readonly JobFacts[]): Promise<number> {
-  let next = 0;
-  let begun = 0;
-  const worker = async () => {
-    for (let job = facts[next++]; job !== undefined; job = facts[next++])
-      if (await startJob(deps, job, { again: true })) begun += 1;
-  };
-  await Promise.all(Array.from({ length: Math.min(concurrency, facts.length) }, worker));
-  return begun;
 }
 
 async function endLost(deps: ControlDeps, job: SweptJob, error: string): Promise<void> {

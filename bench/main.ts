@@ -2,11 +2,13 @@ import { parseArgs } from 'node:util';
 import { benchAgents } from './agents.ts';
 import { type AgentsOptions, agentsOptions } from './agents/settings.ts';
 import { benchBuild } from './build.ts';
+import { benchClaim } from './claim.ts';
 import { benchHistory } from './history.ts';
 import { benchIdle } from './idle.ts';
 import { benchIsolation } from './isolation.ts';
 import { benchList } from './list.ts';
 import { benchLogs } from './logs.ts';
+import { benchReconcile } from './reconcile.ts';
 import { benchThroughput } from './throughput.ts';
 
 /** Name → benchmark. Each prints JSON lines on stdout and its progress on stderr. */
@@ -19,6 +21,8 @@ const benches: Readonly<Record<string, (options: AgentsOptions) => Promise<void>
   idle: benchIdle,
   isolation: benchIsolation,
   agents: benchAgents,
+  claim: benchClaim,
+  reconcile: benchReconcile,
 };
 
 const { positionals, values } = parseArgs({

@@ -5,7 +5,8 @@ import type { ReadyStack } from '../scripts/stack/ensure.ts';
 export interface Api {
   get<T>(path: string): Promise<T>;
   post<T>(path: string, body: unknown): Promise<T>;
-  patch<T>(path: string): Promise<T>;
+  put<T>(path: string, body: unknown): Promise<T>;
+  patch<T>(path: string, body?: unknown): Promise<T>;
   upload<T>(path: string, body: Uint8Array): Promise<T>;
   /** Reads a job's log as it grows; resolves when the server ends the stream, because the job is over. */
   follow(path: string): Promise<void>;
@@ -24,6 +25,8 @@ export function apiOf(stack: ReadyStack): Api {
       headers: { 'Coder-Session-Token': stack.session.token, ...(type !== undefined && { 'Content-Type': type }) },
       ...(body !== undefined && { body }),
     });
+    // A setting that was so already.
+    if (response.status === 304) return undefined as T;
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
     return (await response.json()) as T;
   };
@@ -36,7 +39,9 @@ export function apiOf(stack: ReadyStack): Api {
       await response.text();
     },
     get: (path) => call('GET', path),
-    patch: (path) => call('PATCH', path),
+    patch: (path, body) =>
+      body === undefined ? call('PATCH', path) : call('PATCH', path, JSON.stringify(body), 'application/json'),
+    put: (path, body) => call('PUT', path, JSON.stringify(body), 'application/json'),
     post: (path, body) => call('POST', path, JSON.stringify(body), 'application/json'),
     upload: (path, body) => call('POST', path, body as NonNullable<RequestInit['body']>, 'application/x-tar'),
   };

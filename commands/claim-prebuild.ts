@@ -6,7 +6,7 @@ import { PREBUILDS_SYSTEM_USER_ID } from '../domain/ids.ts';
 import { claimableSince } from '../domain/prebuilds.ts';
 import type { TemplateParameter } from '../domain/provisioned.ts';
 import type { Subject } from '../domain/subject.ts';
-import { type Db, violatedConstraint } from '../db/client.ts';
+import { type Db, pipelined } from '../db/client.ts';
 import { notify, prebuildsChannel } from '../db/notifications.ts';
 import type { AuditOrigin } from '../db/queries/audit-logs.ts';
 import { insertAudit } from '../db/queries/audit-logs.ts';
@@ -19,19 +19,17 @@ import {
   recheckCandidate,
 } from '../db/queries/claims.ts';
 import { deleteSessionToken, sessionTokenName } from '../db/queries/session-tokens.ts';
-import type { BuildVersion, listPresets } from '../db/queries/template-versions.ts';
-import { findLatestBuild } from '../db/queries/workspace-builds.ts';
+import type { BuildVersion, VersionPreset } from '../db/queries/template-versions.ts';
+import { type LatestBuild, findLatestBuild, listBuildParameters } from '../db/queries/workspace-builds.ts';
 import { findUserById } from '../db/queries/users.ts';
-import { lockWorkspace } from '../db/queries/workspaces.ts';
+import { type WorkspaceRow, getWorkspaceNames, lockWorkspace } from '../db/queries/workspaces.ts';
 import type { CommandDeps } from './deps.ts';
 import { insertPendingBuild } from './insert-pending-build.ts';
 import type { JobFacts } from './start-job.ts';
 
-type Preset = Awaited<ReturnType<typeof listPresets>>[number];
-
 export interface ClaimPrebuild {
   readonly version: BuildVersion & { readonly template: NonNullable<BuildVersion['template']> };
-  readonly preset: Preset;
+  readonly preset: VersionPreset;
   readonly parameters: readonly TemplateParameter[];
   readonly requested: readonly { readonly name: string; readonly value: string }[];
   readonly ownerId: string;
@@ -74,37 +72,30 @@ export async function claimPrebuild(
   };
   const found = await findCandidate(tx, wish);
   if (found === undefined) return { kind: 'missed', why: 'none_ready' };
-  const { id, candidate } = found;
-  const before = await lockWorkspace(tx, id);
-  const latest = await findLatestBuild(tx, id);
-  if (before === undefined || latest === undefined) return { kind: 'missed', why: 'none_ready' };
+  const { id, candidate, before, latest } = found;
   authorizeWorkspace(prebuildClaimer({ organizationId }), 'update', before);
   const { autostartSchedule, ttlMs, automaticUpdates } = input;
-  const given = await giveWorkspace(tx, {
-    workspaceId: id,
-    ownerId,
-    name,
-    autostartSchedule,
-    ttlMs,
-    automaticUpdates,
-    now,
-  });
-  if (!given) return { kind: 'missed', why: 'none_ready' };
-  await deleteSessionToken(tx, {
-    userId: PREBUILDS_SYSTEM_USER_ID,
-    name: sessionTokenName(PREBUILDS_SYSTEM_USER_ID, id),
-  });
-  await insertAudit(tx, {
-    origin,
-    time: now,
-    resourceType: 'workspace',
-    resourceId: id,
-    resourceTarget: name,
-    action: 'create',
-    organizationId,
-    statusCode: 201,
-    additionalFields: { claimed_prebuild: candidate.name },
-  });
+  const [, , , previous, names, environment] = await pipelined([
+    giveWorkspace(tx, { workspaceId: id, ownerId, name, autostartSchedule, ttlMs, automaticUpdates, now }),
+    deleteSessionToken(tx, {
+      userId: PREBUILDS_SYSTEM_USER_ID,
+      name: sessionTokenName(PREBUILDS_SYSTEM_USER_ID, id),
+    }),
+    insertAudit(tx, {
+      origin,
+      time: now,
+      resourceType: 'workspace',
+      resourceId: id,
+      resourceTarget: name,
+      action: 'create',
+      organizationId,
+      statusCode: 201,
+      additionalFields: { claimed_prebuild: candidate.name },
+    }),
+    listBuildParameters(tx, latest.id),
+    getWorkspaceNames(tx, id),
+    environmentFor(tx, candidate, { ownerId, workspace: { id, name } }),
+  ]);
   let handedOver = false;
   const facts = await insertPendingBuild(tx, deps, subject, {
     id: randomUUID(),
@@ -115,6 +106,7 @@ export async function claimPrebuild(
     reason: 'initiator',
     requested: input.requested,
     presetId: preset.id,
+    known: { preset, parameters: input.parameters, previous, names },
     claim: {
       handsOver: (values) => {
         const { instantClaim: allowed, dependencies, agents } = candidate;
@@ -125,24 +117,32 @@ export async function claimPrebuild(
     debug: false,
     origin,
   });
-  if (handedOver)
-    await handOverAgents(tx, {
-      fromJobId: latest.jobId,
-      toJobId: facts.jobId,
-      environment: await environmentFor(tx, candidate, { ownerId, workspace: { id, name } }),
-      now,
-    });
-  await notify(tx, prebuildsChannel, version.template.id);
+  await pipelined([
+    handedOver && handOverAgents(tx, { fromJobId: latest.jobId, toJobId: facts.jobId, environment, now }),
+    notify(tx, prebuildsChannel, version.template.id),
+  ]);
   return { kind: 'claimed', id, facts, handedOver };
 }
 
-async function findCandidate(tx: Db, wish: ClaimWish): Promise<{ id: string; candidate: Candidate } | undefined> {
+interface LockedPrebuild {
+  readonly id: string;
+  readonly candidate: Candidate;
+  readonly before: WorkspaceRow;
+  readonly latest: LatestBuild;
+}
+
+async function findCandidate(tx: Db, wish: ClaimWish): Promise<LockedPrebuild | undefined> {
   const tried: string[] = [];
   while (tried.length < maxTries) {
     const id = await lockCandidate(tx, wish, tried);
     if (id === undefined) return undefined;
-    const candidate = await recheckCandidate(tx, wish, id);
-    if (candidate !== undefined) return { id, candidate };
+    const [candidate, before, latest] = await pipelined([
+      recheckCandidate(tx, wish, id),
+      lockWorkspace(tx, id),
+      findLatestBuild(tx, id),
+    ]);
+    if (candidate !== undefined && before !== undefined && latest !== undefined)
+      return { id, candidate, before, latest };
     tried.push(id);
   }
   return undefined;

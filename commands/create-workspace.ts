@@ -3,19 +3,22 @@ import { authorize, isAllowed, newWorkspaceObject, templateObject } from '../dom
 import { DomainError, invalidField, notFound } from '../domain/errors.ts';
 import { matchPreset } from '../domain/parameters.ts';
 import { parseAutostartSchedule } from '../domain/autostart.ts';
+import type { TemplateParameter } from '../domain/provisioned.ts';
 import type { Subject } from '../domain/subject.ts';
 import { workspaceTtl } from '../domain/workspace-settings.ts';
 import { type Db, pipelined, transaction, violatedConstraint } from '../db/client.ts';
 import { type AuditOrigin, insertAudit } from '../db/queries/audit-logs.ts';
 import { findMember } from '../db/queries/members.ts';
-import { findActiveVersionId, holdTemplate } from '../db/queries/templates.ts';
+import { holdTemplate } from '../db/queries/templates.ts';
 import {
   type BuildVersion,
+  type VersionPreset,
+  findActiveVersionForBuild,
   findVersionForBuild,
   listParameters,
   listPresets,
 } from '../db/queries/template-versions.ts';
-import { insertWorkspace } from '../db/queries/workspaces.ts';
+import { getWorkspaceNames, insertWorkspace } from '../db/queries/workspaces.ts';
 import { claimPrebuild } from './claim-prebuild.ts';
 import type { CommandDeps } from './deps.ts';
 import { type IdempotentRequest, once, rememberResult } from './idempotency.ts';
@@ -82,8 +85,13 @@ async function insertWithBuild(tx: Db, deps: CommandDeps, subject: Subject, inpu
   const version = await usableVersion(tx, subject, input);
   const { template } = version;
   const now = deps.now();
+  const [member, presets, parameters] = await pipelined([
+    findMember(tx, template.organizationId, input.ownerId),
+    listPresets(tx, version.id),
+    listParameters(tx, version.id),
+  ]);
   // A workspace whose owner stands outside its organization could be used by nobody.
-  if ((await findMember(tx, template.organizationId, input.ownerId)) === undefined)
+  if (member === undefined)
     throw new DomainError('INVALID_INPUT', 'The user is not a member of the organization of the template');
   if (input.autostartSchedule !== undefined && input.autostartSchedule !== '') {
     if (!template.allowUserAutostart) throw invalidField('schedule', 'the template does not allow autostart');
@@ -96,7 +104,7 @@ async function insertWithBuild(tx: Db, deps: CommandDeps, subject: Subject, inpu
     ttlMs: workspaceTtl(input.ttlMs ?? null, template),
     automaticUpdates: input.automaticUpdates,
   };
-  const { preset, parameters } = await choosePreset(tx, version.id, input);
+  const preset = choosePreset(presets, parameters, input);
   if (preset !== undefined && preset.desiredInstances !== null) {
     const { richParameterValues: requested, origin } = input;
     const claim = await claimPrebuild(tx, deps, subject, {
@@ -119,17 +127,20 @@ async function insertWithBuild(tx: Db, deps: CommandDeps, subject: Subject, inpu
   }
   const id = randomUUID();
   const workspace = { ...settings, id, organizationId: template.organizationId, templateId: template.id };
-  await insertWorkspace(tx, { ...workspace, now });
-  await insertAudit(tx, {
-    origin: input.origin,
-    time: now,
-    resourceType: 'workspace',
-    resourceId: id,
-    resourceTarget: input.name,
-    action: 'create',
-    organizationId: template.organizationId,
-    statusCode: 201,
-  });
+  const [, , names] = await pipelined([
+    insertWorkspace(tx, { ...workspace, now }),
+    insertAudit(tx, {
+      origin: input.origin,
+      time: now,
+      resourceType: 'workspace',
+      resourceId: id,
+      resourceTarget: input.name,
+      action: 'create',
+      organizationId: template.organizationId,
+      statusCode: 201,
+    }),
+    getWorkspaceNames(tx, id),
+  ]);
   const facts = await insertPendingBuild(tx, deps, subject, {
     id: randomUUID(),
     workspace: { ...workspace, claimedAt: null },
@@ -139,6 +150,7 @@ async function insertWithBuild(tx: Db, deps: CommandDeps, subject: Subject, inpu
     reason: 'initiator',
     requested: input.richParameterValues,
     presetId: preset?.id ?? null,
+    known: { preset: preset ?? null, parameters, names },
     debug: false,
     origin: input.origin,
   });
@@ -156,12 +168,11 @@ async function usableVersion(tx: Db, subject: Subject, input: CreateWorkspace): 
     throw invalidField('template_version_id', 'give either template_id or template_version_id');
   if (input.templateId === undefined && input.templateVersionId === undefined)
     throw invalidField('template_id', 'template_id or template_version_id is required');
-  const versionId = input.templateVersionId ?? (await findActiveVersionId(tx, input.templateId!));
-  const version = versionId === undefined ? undefined : await findVersionForBuild(tx, versionId);
+  const { version, held } = await holdVersion(tx, input);
   const template = version?.template;
   if (version === undefined || template === undefined || template === null) throw notFound();
   authorize(subject, 'read', templateObject(template));
-  if (template.deleted || !(await holdTemplate(tx, template.id))) throw notFound();
+  if (template.deleted || !held) throw notFound();
   authorize(subject, 'use', templateObject(template));
   authorize(subject, 'create', newWorkspaceObject(template.organizationId, input.ownerId));
   if (version.archived) throw invalidField('template_version_id', 'the version is archived');
@@ -175,15 +186,34 @@ async function usableVersion(tx: Db, subject: Subject, input: CreateWorkspace): 
   return { ...version, template };
 }
 
+/** The version that was asked for, with its template held until the transaction ends. */
+async function holdVersion(
+  tx: Db,
+  { templateId, templateVersionId }: CreateWorkspace,
+): Promise<{ version: BuildVersion | undefined; held: boolean }> {
+  if (templateVersionId === undefined) {
+    const [held, version] = await pipelined([
+      holdTemplate(tx, templateId!),
+      findActiveVersionForBuild(tx, templateId!),
+    ]);
+    return { version, held };
+  }
+  const version = await findVersionForBuild(tx, templateVersionId);
+  const held = version?.template != null && (await holdTemplate(tx, version.template.id));
+  return { version, held };
+}
+
 /** The preset that was asked for, else the one that fits the values best. Source: spec/03 §11.1. */
-async function choosePreset(tx: Db, versionId: string, input: CreateWorkspace) {
-  const [presets, parameters] = await pipelined([listPresets(tx, versionId), listParameters(tx, versionId)]);
-  if (input.presetId === undefined)
-    return { preset: matchPreset(presets, parameters, input.richParameterValues) ?? undefined, parameters };
+function choosePreset(
+  presets: readonly VersionPreset[],
+  parameters: readonly TemplateParameter[],
+  input: CreateWorkspace,
+): VersionPreset | undefined {
+  if (input.presetId === undefined) return matchPreset(presets, parameters, input.richParameterValues) ?? undefined;
   const preset = presets.find(({ id }) => id === input.presetId);
   if (preset === undefined)
     throw new DomainError('INVALID_INPUT', 'The preset does not belong to the template version', {
       validations: [{ field: 'template_version_preset_id', detail: 'not a preset of this template version' }],
     });
-  return { preset, parameters };
+  return preset;
 }

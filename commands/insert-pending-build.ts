@@ -3,6 +3,7 @@ import { PREBUILDS_SYSTEM_USER_ID, buildWorkflowId } from '../domain/ids.ts';
 import { type Transition, jobPriority, normalizeTags } from '../domain/jobs.ts';
 import { prebuildStageOf } from '../domain/claims.ts';
 import { type ParameterValue, resolveParameters } from '../domain/parameters.ts';
+import type { TemplateParameter } from '../domain/provisioned.ts';
 import { DomainError } from '../domain/errors.ts';
 import type { Subject } from '../domain/subject.ts';
 import { type Db, pipelined, violatedConstraint } from '../db/client.ts';
@@ -11,7 +12,7 @@ import { insertAudit } from '../db/queries/audit-logs.ts';
 import type { AuditOrigin } from '../db/queries/audit-logs.ts';
 import { insertJobNote } from '../db/queries/job-logs.ts';
 import { insertJob } from '../db/queries/provisioner-jobs.ts';
-import { type BuildVersion, listParameters, listPresets } from '../db/queries/template-versions.ts';
+import { type BuildVersion, type VersionPreset, listParameters, listPresets } from '../db/queries/template-versions.ts';
 import { insertStateVersion } from '../db/queries/state-versions.ts';
 import {
   type LatestBuild,
@@ -71,8 +72,21 @@ export interface PendingBuild {
   readonly claim?: {
     readonly handsOver: (values: { before: readonly ParameterValue[]; after: readonly ParameterValue[] }) => boolean;
   };
+  /** What the caller has read already in this transaction; the rest is read here. */
+  readonly known?: Partial<BuildFacts>;
   readonly debug: boolean;
   readonly origin: AuditOrigin;
+}
+
+export interface BuildFacts {
+  /** Of `presetId`; null = none. */
+  readonly preset: VersionPreset | null;
+  /** Of the version. */
+  readonly parameters: readonly TemplateParameter[];
+  /** Values of the latest build. */
+  readonly previous: readonly ParameterValue[];
+  /** Of the workspace's owner and template. */
+  readonly names: Awaited<ReturnType<typeof getWorkspaceNames>>;
 }
 
 /**
@@ -86,15 +100,15 @@ export async function insertPendingBuild(
   subject: Subject,
   build: PendingBuild,
 ): Promise<JobFacts> {
-  const { workspace, latest, version, transition, reason } = build;
+  const { workspace, latest, version, transition, reason, known = {} } = build;
   const now = deps.now();
   if (latest?.active === true) throw activeBuild();
   const [previous, preset, parameters, names, claim] = await pipelined([
-    latest === undefined ? [] : listBuildParameters(tx, latest.id),
-    presetOf(tx, build),
-    build.repeat === undefined ? listParameters(tx, version.id) : [],
-    getWorkspaceNames(tx, workspace.id),
-    workspace.claimedAt === null ? undefined : findClaimProgress(tx, workspace.id),
+    known.previous ?? (latest === undefined ? [] : listBuildParameters(tx, latest.id)),
+    known.preset === undefined ? presetOf(tx, build) : known.preset,
+    known.parameters ?? (build.repeat === undefined ? listParameters(tx, version.id) : []),
+    known.names ?? getWorkspaceNames(tx, workspace.id),
+    workspace.claimedAt === null || build.claim !== undefined ? undefined : findClaimProgress(tx, workspace.id),
   ]);
   const refreshOnly = build.repeat?.refreshOnly === true;
   const stage = prebuildStageOf({
@@ -213,8 +227,8 @@ export async function insertPendingBuild(
   return { jobId, workflowId, tags, priority, kind };
 }
 
-async function presetOf(tx: Db, build: PendingBuild) {
-  if (build.presetId === null) return undefined;
+async function presetOf(tx: Db, build: PendingBuild): Promise<VersionPreset | null> {
+  if (build.presetId === null) return null;
   const preset = (await listPresets(tx, build.version.id)).find(({ id }) => id === build.presetId);
   if (preset === undefined)
     throw new DomainError('INVALID_INPUT', 'The preset does not belong to the template version', {

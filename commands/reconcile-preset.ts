@@ -22,7 +22,7 @@ import type { CommandDeps } from './deps.ts';
 import { forgetWorkspace } from './forget-workspace.ts';
 import { type GivenState, insertPendingBuild } from './insert-pending-build.ts';
 import { readOperatorState } from './operator-state.ts';
-import { type JobFacts, startJob } from './start-job.ts';
+import { type JobFacts, startJobs } from './start-job.ts';
 
 export interface ReconcilePreset {
   readonly presetId: string;
@@ -45,8 +45,6 @@ export interface ReconcileDeps extends CommandDeps {
 
 /** Prebuilds per transaction (spec/03 §8.1). */
 const batchSize = 25;
-/** Workflow starts at once. */
-const startsAtOnce = 8;
 
 /**
  * Brings one pool to its size. Each batch is one transaction that locks the preset, decides again on what it then sees and acts
@@ -68,7 +66,7 @@ export const createReconcilePreset = (deps: ReconcileDeps) =>
           // It finds its job canceled when its turn comes.
           deps.logger.warn({ err, workflow_id: workflowId }, 'workflow not canceled');
         });
-      await startAll(deps, batch.started);
+      await startJobs(deps, batch.started);
       if (!batch.more || batch.errors.length > 0) return total;
     }
   };
@@ -301,15 +299,4 @@ async function cancelPending(tx: Db, deps: ReconcileDeps, pool: Pool, batch: Bat
     batch.canceledWorkflows.push(workflowId);
   }
   if (untaken.length === batchSize) batch.more = true;
-}
-
-/** Best effort: the sweep starts what could not be started now. */
-async function startAll(deps: ReconcileDeps, started: readonly JobFacts[]): Promise<void> {
-  let next = 0;
-  const starter = async () => {
-    for (let facts = started[next++]; facts !== undefined; facts = started[next++])
-      // Temporal is away: each of the others would wait for it as well.
-      if (!(await startJob(deps, facts))) next = started.length;
-  };
-  await Promise.all(Array.from({ length: Math.min(startsAtOnce, started.length) }, starter));
 }

@@ -1,7 +1,7 @@
 import type { Logger } from '../telemetry/logger.ts';
 import type { Db } from '../db/client.ts';
 import type { PrebuildStage } from '../domain/claims.ts';
-import { markWorkflowStarted } from '../db/queries/provisioner-jobs.ts';
+import { markWorkflowStarted, markWorkflowsStarted } from '../db/queries/provisioner-jobs.ts';
 import type { BuildWorkspaceInput } from '../workflows/build-workspace.ts';
 import type { ImportTemplateVersionInput } from '../workflows/import-template-version.ts';
 import type { JobWorkflowInput } from '../workflows/run-job.ts';
@@ -93,4 +93,35 @@ export async function startJob(
     deps.logger.warn({ err, workflow_id: facts.workflowId }, 'workflow not started now, the sweep will start it');
     return false;
   }
+}
+
+/** Starts in flight at once: the server answers each in milliseconds, one after another they would take long. */
+const startsAtOnce = 16;
+
+/**
+ * The same for many: the starts go side by side, and one statement remembers them all. When none of
+ * the first can be started, Temporal is away and the others are left to the sweep as well. Answers how many were started.
+ */
+export async function startJobs(
+  deps: { db: Db; temporal: TemporalStarter; logger: Logger },
+  jobs: readonly JobFacts[],
+  options: { again?: boolean } = {},
+): Promise<number> {
+  const started: string[] = [];
+  let next = 0;
+  let failures = 0;
+  const starter = async () => {
+    for (let facts = jobs[next++]; facts !== undefined; facts = jobs[next++])
+      try {
+        await deps.temporal.start({ ...jobWorkflowStart(facts), ...options });
+        started.push(facts.jobId);
+      } catch (err) {
+        deps.logger.warn({ err, workflow_id: facts.workflowId }, 'workflow not started now, the sweep will start it');
+        failures += 1;
+        if (started.length === 0 && failures >= startsAtOnce) next = jobs.length;
+      }
+  };
+  await Promise.all(Array.from({ length: Math.min(startsAtOnce, jobs.length) }, starter));
+  await markWorkflowsStarted(deps.db, started);
+  return started.length;
 }

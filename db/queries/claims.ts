@@ -1,9 +1,8 @@
-import { randomUUID } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import { PREBUILDS_SYSTEM_USER_ID } from '../../domain/ids.ts';
 import type { ClaimDependencies } from '../../domain/provisioned.ts';
-import { type Db, pipelined } from '../client.ts';
-import { currentPreset, isLivePrebuild, isReady, isRunning } from './prebuilds.ts';
+import type { Db } from '../client.ts';
+import { currentPreset, isLivePrebuild, isRunning } from './prebuilds.ts';
 
 export interface ClaimWish {
   readonly templateId: string;
@@ -16,17 +15,23 @@ export interface ClaimWish {
   readonly immutable: readonly { readonly name: string; readonly value: string }[];
 }
 
-/** Its agent has not gone away since it was ready. A prebuild without a word of its connection is taken as it is. */
-const isReachable = sql`not exists (
-  select from workspace_resources r
+/** All its top-level agents are ready, there is one, and none has gone away since. One without a word of its connection is taken as it is. */
+const isReadyToClaim = sql`coalesce((
+  select bool_and(a.lifecycle_state = 'ready' and (c.disconnected_at > coalesce(c.last_connected_at, '-infinity')) is not true)
+  from workspace_resources r
   join workspace_agents a on a.resource_id = r.id and a.parent_id is null and a.deleted = false
-  join workspace_agent_connections c on c.agent_id = a.id and c.disconnected_at > coalesce(c.last_connected_at, '-infinity')
-  where r.job_id = b.job_id)`;
+  left join workspace_agent_connections c on c.agent_id = a.id
+  where r.job_id = b.job_id), false)`;
 
-const fits = (wish: ClaimWish) => sql`${isLivePrebuild} and w.template_id = ${wish.templateId} and w.dormant_at is null
+/** What the rows of workspace, latest build and job say. */
+const isPossible = (
+  wish: ClaimWish,
+) => sql`${isLivePrebuild} and w.template_id = ${wish.templateId} and w.dormant_at is null
   and ${isRunning} and b.template_version_id = ${wish.versionId} and ${currentPreset} = ${wish.presetId}
-  and w.created_at >= ${wish.madeSince?.toISOString() ?? '-infinity'}::timestamptz
-  and ${isReady} and ${isReachable}
+  and w.created_at >= ${wish.madeSince?.toISOString() ?? '-infinity'}::timestamptz`;
+
+/** What has to be looked up for each. */
+const isSuitable = (wish: ClaimWish) => sql`${isReadyToClaim}
   and not exists (
     select from json_to_recordset(${JSON.stringify(wish.immutable)}::text::json) as v(name text, value text)
     join workspace_build_parameters p on p.workspace_build_id = b.id and p.name = v.name and p.value <> v.value)`;
@@ -36,12 +41,19 @@ const candidates = sql`workspaces w
   join workspace_builds b on b.id = w.latest_build_id
   join provisioner_jobs j on j.id = b.job_id`;
 
-/** The oldest prebuild that fits and that nobody else is taking, locked; those in `tried` are left out. */
+/**
+ * The oldest prebuild that fits and that nobody else is taking, locked; those in `tried` are left out. Those that are possible are
+ * put in order first (`offset 0` keeps them apart), so that what is dear is asked of the first few only, not of the whole pool.
+ */
 export async function lockCandidate(tx: Db, wish: ClaimWish, tried: readonly string[]): Promise<string | undefined> {
   const [row] = await tx.execute<{ id: string }>(sql`
-    select w.id from ${candidates}
-    where ${fits(wish)} and not (w.id = any(${`{${tried.join(',')}}`}::uuid[]))
-    order by w.created_at, w.id limit 1 for update of w skip locked`);
+    select w.id from (
+      select w.id as workspace_id, w.created_at, b.id, b.job_id from ${candidates}
+      where ${isPossible(wish)} and not (w.id = any(${`{${tried.join(',')}}`}::uuid[]))
+      order by w.created_at, w.id offset 0) b
+    join workspaces w on w.id = b.workspace_id and w.latest_build_id = b.id and ${isLivePrebuild}
+    where ${isSuitable(wish)}
+    order by b.created_at, b.workspace_id limit 1 for update of w skip locked`);
   return row?.id;
 }
 
@@ -72,7 +84,7 @@ export async function recheckCandidate(tx: Db, wish: ClaimWish, id: string): Pro
     from ${candidates}
     join templates t on t.id = w.template_id
     left join template_version_terraform_values v on v.template_version_id = b.template_version_id
-    where w.id = ${id} and ${fits(wish)}`);
+    where w.id = ${id} and ${isPossible(wish)} and ${isSuitable(wish)}`);
   return row === undefined
     ? undefined
     : {
@@ -93,11 +105,8 @@ export interface NewOwner {
   readonly now: Date;
 }
 
-/**
- * Gives the locked prebuild to its owner; nothing of the time before counts as use. false = it is not a prebuild any more. A taken
- * name violates `workspaces_owner_name_idx`.
- */
-export async function giveWorkspace(tx: Db, to: NewOwner): Promise<boolean> {
+/** Gives the locked prebuild to its owner; nothing of the time before counts as use. A taken name violates `workspaces_owner_name_idx`. */
+export async function giveWorkspace(tx: Db, to: NewOwner): Promise<void> {
   const now = to.now.toISOString();
   const rows = await tx.execute(sql`
     update workspaces set owner_id = ${to.ownerId}, name = ${to.name}, updated_at = ${now}, last_used_at = ${now},
@@ -105,12 +114,13 @@ export async function giveWorkspace(tx: Db, to: NewOwner): Promise<boolean> {
       dormant_at = null, deleting_at = null, automatic_updates = ${to.automaticUpdates}::automatic_updates,
       favorite = false, user_acl = '{}', group_acl = '{}'
     where id = ${to.workspaceId} and owner_id = ${PREBUILDS_SYSTEM_USER_ID}::uuid and not deleted returning id`);
-  return rows.length > 0;
+  if (rows.length === 0) throw new Error(`workspace ${to.workspaceId} is not a prebuild, though it was locked as one`);
 }
 
 /**
  * Hands the agent of a prebuild to its new owner before Terraform has run: the claim's build gets copies of the resources, the
- * agent with all its children hangs below them and begins anew, with these variables. Sub-agents were the old identity's.
+ * agent with all its children hangs below them and begins anew, with these variables. Sub-agents were the old identity's. One
+ * statement: its parts touch different rows.
  */
 export async function handOverAgents(
   tx: Db,
@@ -121,31 +131,27 @@ export async function handOverAgents(
     readonly now: Date;
   },
 ): Promise<void> {
-  const resources = await tx.execute<{ id: string }>(sql`
-    select id from workspace_resources where job_id = ${input.fromJobId}`);
-  const copies = JSON.stringify(resources.map(({ id }) => ({ old: id, copy: randomUUID() })));
   const now = input.now.toISOString();
-  const copied = sql`json_to_recordset(${copies}::text::json) as c(old uuid, copy uuid)`;
-  await pipelined([
-    tx.execute(sql`
+  await tx.execute(sql`
+    with old as materialized (
+      select r.*, gen_random_uuid() as copy from workspace_resources r where r.job_id = ${input.fromJobId}
+    ), copied as (
       insert into workspace_resources (id, created_at, job_id, transition, type, name, hide, icon, instance_type, daily_cost, module_path)
-      select c.copy, ${now}, ${input.toJobId}, r.transition, r.type, r.name, r.hide, r.icon, r.instance_type, r.daily_cost, r.module_path
-      from workspace_resources r join ${copied} on c.old = r.id`),
-    tx.execute(sql`
+      select copy, ${now}, ${input.toJobId}, transition, type, name, hide, icon, instance_type, daily_cost, module_path from old
+    ), described as (
       insert into workspace_resource_metadata (workspace_resource_id, key, value, sensitive)
-      select c.copy, m.key, m.value, m.sensitive
-      from workspace_resource_metadata m join ${copied} on c.old = m.workspace_resource_id`),
-    tx.execute(sql`
+      select old.copy, m.key, m.value, m.sensitive
+      from workspace_resource_metadata m join old on old.id = m.workspace_resource_id order by m.id
+    ), ended as (
       update workspace_agents a set deleted = true
-      from ${copied} where a.resource_id = c.old and a.parent_id is not null and a.deleted = false`),
-    tx.execute(sql`
-      update workspace_agents a set resource_id = c.copy, updated_at = ${now}, lifecycle_state = 'created',
-        lifecycle_changed_at = null, started_at = null, ready_at = null,
-        environment_variables = coalesce(a.environment_variables, '{}') || coalesce((
-          select e.variables from json_to_recordset(${JSON.stringify(input.environment)}::text::json) as e("agentId" uuid, variables jsonb)
-          where e."agentId" = a.id), '{}')
-      from ${copied} where a.resource_id = c.old and a.deleted = false`),
-  ]);
+      from old where a.resource_id = old.id and a.parent_id is not null and a.deleted = false
+    )
+    update workspace_agents a set resource_id = old.copy, updated_at = ${now}, lifecycle_state = 'created',
+      lifecycle_changed_at = null, started_at = null, ready_at = null,
+      environment_variables = coalesce(a.environment_variables, '{}') || coalesce((
+        select e.variables from json_to_recordset(${JSON.stringify(input.environment)}::text::json) as e("agentId" uuid, variables jsonb)
+        where e."agentId" = a.id), '{}')
+    from old where a.resource_id = old.id and a.parent_id is null and a.deleted = false`);
 }
 
 /** The copies of a claim that was handed over, once Terraform has told what there really is; agents below them are gone. */

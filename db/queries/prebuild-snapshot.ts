@@ -199,32 +199,30 @@ const startsOfActivePresets = (scope: Scope) => sql`${livePrebuilds}
   join templates t on t.id = w.template_id and t.active_version_id = p.template_version_id and t.deleted = false
   where ${isLivePrebuild} ${scope.prebuilds} and b.transition = 'start' and (p.failure_reset_at is null or b.created_at > p.failure_reset_at)`;
 
-/** Presets among whose newest builds one has failed lately. Source: spec/03 §7.2. */
+/**
+ * Presets among whose newest builds, as many as are desired, one has failed lately. How many are desired is not told the statement:
+ * joined with a list of unknown length, its cached plan compares every build with every preset. Source: spec/03 §7.2.
+ */
 async function listBackoff(
   tx: Db,
   scope: Scope,
   pools: readonly PoolPreset[],
   { now, lookbackMs }: { now: Date; lookbackMs: number },
 ): Promise<PrebuildSnapshot['backoff']> {
-  const wanted = pools
-    .filter(({ active }) => active)
-    .map((preset) => ({ id: preset.id, looked: Math.max(desiredAt(preset, now).desired, 1) }));
-  const rows = await tx.execute<{ preset_id: string; failed: number; last_build_at: string }>(sql`
+  const rows = await tx.execute<{ preset_id: string; failed: number; newest_place: number; last_build_at: string }>(sql`
     with recent as (
       select b.template_version_preset_id as preset_id, b.created_at, j.job_status = 'failed' as failed,
-        row_number() over (partition by b.template_version_preset_id order by b.created_at desc, b.id) as place
+        row_number() over (partition by b.template_version_preset_id order by b.created_at desc, b.id)::int as place
       from ${startsOfActivePresets(scope)} and b.created_at >= ${new Date(now.getTime() - lookbackMs).toISOString()}::timestamptz
     )
-    select r.preset_id, count(*) filter (where r.failed)::int as failed,
-      max(r.created_at) filter (where r.failed and r.place <= d.looked) as last_build_at
-    from recent r join json_to_recordset(${JSON.stringify(wanted)}::text::json) as d(id uuid, looked int) on d.id = r.preset_id
-    group by r.preset_id
-    having bool_or(r.failed and r.place <= d.looked)`);
-  return rows.map((row) => ({
-    presetId: row.preset_id,
-    failed: row.failed,
-    lastBuildAt: new Date(row.last_build_at),
-  }));
+    select preset_id, count(*)::int as failed, min(place) as newest_place, max(created_at) as last_build_at
+    from recent where failed group by preset_id`);
+  const byId = new Map(pools.map((pool) => [pool.id, pool]));
+  return rows.flatMap((row) => {
+    const pool = byId.get(row.preset_id);
+    if (pool?.active !== true || row.newest_place > Math.max(desiredAt(pool, now).desired, 1)) return [];
+    return [{ presetId: row.preset_id, failed: row.failed, lastBuildAt: new Date(row.last_build_at) }];
+  });
 }
 
 /** Presets all of whose newest builds failed, however long ago; want of quota is no fault of theirs. Source: spec/03 §7.3. */

@@ -36,6 +36,15 @@ export async function markWorkflowStarted(db: Db, jobId: string): Promise<void> 
     .where(eq(provisionerJobs.id, jobId));
 }
 
+/** The same for many. */
+export async function markWorkflowsStarted(db: Db, jobIds: readonly string[]): Promise<void> {
+  if (jobIds.length === 0) return;
+  await db
+    .update(provisionerJobs)
+    .set({ workflowStartedAt: sql`coalesce(workflow_started_at, now())` })
+    .where(inArray(provisionerJobs.id, [...jobIds]));
+}
+
 /**
  * For RETURNING: whoever follows the jobs of builds, or watches the workspace whose build this is, sees the status change,
  * whoever made it. Inserts and ends have notifications of their own.

@@ -1,4 +1,4 @@
-import { asc, eq, inArray, sql } from 'drizzle-orm';
+import { asc, eq, sql } from 'drizzle-orm';
 import type { ParameterType, TemplateParameter } from '../../domain/provisioned.ts';
 import type { Db } from '../client.ts';
 import { provisionerJobs } from '../schema/provisioner-jobs.ts';
@@ -14,8 +14,8 @@ import {
 import { users } from '../schema/users.ts';
 
 /** What a build or a new workspace decides on: the version, its import job and its template in one statement. */
-export async function findVersionForBuild(db: Db, versionId: string) {
-  const [row] = await db
+const selectVersionsForBuild = (db: Db) =>
+  db
     .select({
       id: templateVersions.id,
       name: templateVersions.name,
@@ -46,11 +46,20 @@ export async function findVersionForBuild(db: Db, versionId: string) {
     })
     .from(templateVersions)
     .innerJoin(provisionerJobs, eq(provisionerJobs.id, templateVersions.jobId))
-    .leftJoin(templates, eq(templates.id, templateVersions.templateId))
-    .where(eq(templateVersions.id, versionId));
+    .leftJoin(templates, eq(templates.id, templateVersions.templateId));
+export type BuildVersion = Awaited<ReturnType<typeof selectVersionsForBuild>>[number];
+
+export async function findVersionForBuild(db: Db, versionId: string): Promise<BuildVersion | undefined> {
+  const [row] = await selectVersionsForBuild(db).where(eq(templateVersions.id, versionId));
   return row;
 }
-export type BuildVersion = NonNullable<Awaited<ReturnType<typeof findVersionForBuild>>>;
+
+/** The same of the active version of a template, deleted templates included. */
+export async function findActiveVersionForBuild(db: Db, templateId: string): Promise<BuildVersion | undefined> {
+  const active = sql`(select active_version_id from templates where id = ${templateId})`;
+  const [row] = await selectVersionsForBuild(db).where(eq(templateVersions.id, active));
+  return row;
+}
 
 /** Rich parameters in list order (display_order, then lower(name)). */
 export async function listParameters(db: Db, versionId: string): Promise<TemplateParameter[]> {
@@ -82,7 +91,7 @@ export async function listParameters(db: Db, versionId: string): Promise<Templat
 
 /** Presets with their parameters: default first, then lower(name). */
 export async function listPresets(db: Db, versionId: string) {
-  const presets = await db
+  return db
     .select({
       id: templateVersionPresets.id,
       name: templateVersionPresets.name,
@@ -92,30 +101,15 @@ export async function listPresets(db: Db, versionId: string) {
       desiredInstances: templateVersionPresets.desiredInstances,
       invalidateAfterSecs: templateVersionPresets.invalidateAfterSecs,
       lastInvalidatedAt: templateVersionPresets.lastInvalidatedAt,
+      parameters: sql<{ name: string; value: string }[]>`coalesce((
+        select json_agg(json_build_object('name', p.name, 'value', p.value) order by p.name)
+        from ${templateVersionPresetParameters} p where p.template_version_preset_id = template_version_presets.id), '[]')`,
     })
     .from(templateVersionPresets)
     .where(eq(templateVersionPresets.templateVersionId, versionId))
     .orderBy(sql`${templateVersionPresets.isDefault} desc`, sql`lower(${templateVersionPresets.name})`);
-  if (presets.length === 0) return [];
-  const parameters = await db
-    .select({
-      presetId: templateVersionPresetParameters.templateVersionPresetId,
-      name: templateVersionPresetParameters.name,
-      value: templateVersionPresetParameters.value,
-    })
-    .from(templateVersionPresetParameters)
-    .where(
-      inArray(
-        templateVersionPresetParameters.templateVersionPresetId,
-        presets.map((preset) => preset.id),
-      ),
-    )
-    .orderBy(asc(templateVersionPresetParameters.name));
-  return presets.map((preset) => ({
-    ...preset,
-    parameters: parameters.filter((row) => row.presetId === preset.id).map(({ name, value }) => ({ name, value })),
-  }));
 }
+export type VersionPreset = Awaited<ReturnType<typeof listPresets>>[number];
 
 /** What a dry run needs of its version and of who asked. */
 /** Columns of queries that join a version with its Terraform values: hashes of its archives, which name what is made of them. */
