@@ -19,7 +19,7 @@ export interface ClaimWish {
 const isReadyToClaim = sql`coalesce((
   select bool_and(a.lifecycle_state = 'ready' and (c.disconnected_at > coalesce(c.last_connected_at, '-infinity')) is not true)
   from workspace_resources r
-  join workspace_agents a on a.resource_id = r.id and a.parent_id is null and a.deleted = false
+  join live_workspace_agents a on a.resource_id = r.id and a.parent_id is null
   left join workspace_agent_connections c on c.agent_id = a.id
   where r.job_id = b.job_id), false)`;
 
@@ -79,7 +79,7 @@ export async function recheckCandidate(tx: Db, wish: ClaimWish, id: string): Pro
     select w.name, t.instant_claim, v.claim_dependencies as dependencies, (
       select coalesce(json_agg(json_build_object('id', a.id, 'name', a.name) order by a.id), '[]')
       from workspace_resources r
-      join workspace_agents a on a.resource_id = r.id and a.parent_id is null and a.deleted = false
+      join live_workspace_agents a on a.resource_id = r.id and a.parent_id is null
       where r.job_id = b.job_id) as agents
     from ${candidates}
     join templates t on t.id = w.template_id

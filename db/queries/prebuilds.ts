@@ -25,7 +25,7 @@ export const hasFailed = sql`b.transition = 'start' and j.job_status = 'failed'`
 /** All top-level agents are ready, and there is one. */
 export const isReady = sql`coalesce((
   select bool_and(a.lifecycle_state = 'ready') from workspace_resources r
-  join workspace_agents a on a.resource_id = r.id and a.parent_id is null and a.deleted = false
+  join live_workspace_agents a on a.resource_id = r.id and a.parent_id is null
   where r.job_id = b.job_id), false)`;
 
 /** The builds that pools begin with and that no worker has taken. */

@@ -31,7 +31,7 @@ function demoRun(onText: (text: string) => void = () => {}) {
 }
 const leftovers = async (): Promise<unknown> => (await stack.cli('list', '--json')).json();
 
-test('the demo does the main job, leaves nothing, and can be repeated', async () => {
+test('the demo does the main job, leaves nothing, and can be repeated', { timeout: 240_000 }, async () => {
   for (let round = 0; round < 2; round += 1) {
     const run = demoRun();
     const report = await runDemo(run);
