@@ -1,9 +1,8 @@
 import { transaction } from '../db/client.ts';
 import { notify, prebuildsChannel } from '../db/notifications.ts';
-import { insertAudit } from '../db/queries/audit-logs.ts';
 import { resetPoolFailures } from '../db/queries/template-effects.ts';
 import type { Caller } from './caller.ts';
-import { type TemplateDeps, lockTemplateFor } from './template-row.ts';
+import { type TemplateDeps, auditPools, lockTemplateFor } from './template-row.ts';
 
 /**
  * Forgets that the pools of the active version have failed, whatever was the matter, and has them reconciled at once. What fails
@@ -14,18 +13,7 @@ export async function retryPools(deps: TemplateDeps, caller: Caller, templateId:
     const template = await lockTemplateFor(tx, caller, { templateId, action: 'update' });
     const now = deps.now();
     const retried = await resetPoolFailures(tx, template.id, now);
-    await insertAudit(tx, {
-      origin: caller.origin,
-      time: now,
-      resourceType: 'template',
-      resourceId: template.id,
-      resourceTarget: template.name,
-      resourceIcon: template.icon,
-      organizationId: template.organizationId,
-      action: 'write',
-      statusCode: 202,
-      additionalFields: { retried_presets: retried },
-    });
+    await auditPools(tx, caller, template, { now, statusCode: 202, additionalFields: { retried_presets: retried } });
     if (retried.length > 0) await notify(tx, prebuildsChannel, template.id);
   });
 }

@@ -87,6 +87,31 @@ export const auditTemplate = (
     diff: auditDiff('template', asRecord(change.before), asRecord(change.after)),
   });
 
+/** The audit row of what is done to a template's pools: its own columns stay as they are. */
+export const auditPools = (
+  tx: Db,
+  caller: Caller,
+  template: { id: string; name: string; icon: string; organizationId: string },
+  done: {
+    readonly now: Date;
+    readonly statusCode?: number;
+    readonly additionalFields: Readonly<Record<string, unknown>>;
+  },
+): Promise<void> => {
+  const { now, ...columns } = done;
+  return insertAudit(tx, {
+    origin: caller.origin,
+    time: now,
+    resourceType: 'template',
+    resourceId: template.id,
+    resourceTarget: template.name,
+    resourceIcon: template.icon,
+    organizationId: template.organizationId,
+    action: 'write',
+    ...columns,
+  });
+};
+
 /** The audit row of a change of a version. */
 export const auditVersion = (
   tx: Db,

@@ -41,7 +41,7 @@ resource "coder_app" "documentation" {
   agent_id     = coder_agent.main.id
   slug         = "documentation"
   display_name = "Template documentation"
-  url          = "https://registry.terraform.io/providers/coder/coder/latest/docs"
+  url          = "https://github.com/coder/terraform-provider-coder/tree/main/docs"
   external     = true
   order        = 2
 }
