@@ -85,8 +85,8 @@ test.for([
   async ({ isRoot }, { skip }) => {
     if (isRoot && process.getuid?.() !== 0) skip('not run by root');
     const disk = await createSmallDisk(join(directory, `disk-${isRoot}`), { megabytes: 4, isRoot });
-    // Says `full` or `free` for each line that it gets.
-    const script = `cd "$1" && while read -r _; do echo text > probe 2>/dev/null && echo free || echo full; rm -f probe; done`;
+    // Says `full` or `free` for each line that it gets, once the page of its own probe is given back.
+    const script = `cd "$1" && while read -r _; do echo text > probe 2>/dev/null && said=free || said=full; rm -f probe; echo $said; done`;
     const [command = '', ...args] = disk.wrap(['/bin/sh', '-c', script, 'sh', disk.directory]);
     const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] });
     const ask = async (): Promise<string> => {
