@@ -2,7 +2,9 @@ import { availableParallelism, homedir, hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { agentPlaceLabels } from './domain/agent-metrics.ts';
+import { DomainError } from './domain/errors.ts';
 import { type LeaseTimes, defaultLease, leaseFaults } from './domain/lease.ts';
+import { type QuietHoursSettings, defaultQuietHours, parseQuietHours } from './domain/quiet-hours.ts';
 
 /**
  * The only reader of `process.env`. Settings that the reference product has keep their `CODER_*` names;
@@ -44,6 +46,9 @@ const duration = (fallback: string) =>
         return z.NEVER;
       }
     });
+
+const describeInvalid = (err: unknown): string =>
+  err instanceof DomainError ? err.validations.map(({ detail }) => detail).join('; ') : String(err);
 
 const environment = z.object({
   CODER_ACCESS_URL: z.url().optional(),
@@ -127,6 +132,27 @@ const environment = z.object({
   /** Memory of one Terraform and all that it starts, in bytes; needs BERTH_CGROUP_ROOT. 0 = no limit. */
   BERTH_TERRAFORM_MAX_MEMORY: integer(0),
   CODER_PENDING_JOB_TIMEOUT: duration('30m'),
+  /** Time between two writes of when workspaces were used (spec/04 §8). */
+  BERTH_USAGE_FLUSH_INTERVAL: duration('60s').refine((ms) => ms >= 1_000, 'must be at least 1s'),
+  /** When required stops happen for users who have set no quiet hours of their own (spec/04 §6.2). */
+  CODER_QUIET_HOURS_DEFAULT_SCHEDULE: z
+    .string()
+    .default(defaultQuietHours)
+    .superRefine((text, ctx) => {
+      try {
+        parseQuietHours(text);
+      } catch (err) {
+        ctx.addIssue({ code: 'custom', message: describeInvalid(err) });
+      }
+    }),
+  /** false: quiet hours that users have set are not used. */
+  CODER_ALLOW_CUSTOM_QUIET_HOURS: flag(true),
+  /** Transactions of the lifecycle at once, at most half of CODER_PG_CONN_MAX_OPEN (spec/04 §2.1). */
+  CODER_LIFECYCLE_CONCURRENCY: integer(16, 1).pipe(z.number().max(64)),
+  /** Builds that one look at the clock may insert; what is left comes a minute later, oldest first. */
+  CODER_LIFECYCLE_MAX_PER_TICK: integer(5_000, 1),
+  /** Automatic starts that are later than this are dropped; 0 = they are made up for, however late. */
+  CODER_AUTOSTART_MAX_LATENESS: duration('0s'),
   /** Time between two looks at all pools (a Temporal schedule: whole seconds); 0 or less = 5m. */
   CODER_WORKSPACE_PREBUILDS_RECONCILIATION_INTERVAL: z
     .preprocess((text) => (typeof text === 'string' && /^-\d/.test(text) ? '0' : text), duration('1m'))
@@ -143,6 +169,8 @@ const environment = z.object({
   CODER_WORKSPACE_PREBUILDS_MAX_CREATES_PER_CYCLE: integer(0),
   /** Builds of pools that wait or run at once; 0 = any number, not set = half of the slots of all live workers, at least 1. */
   CODER_WORKSPACE_PREBUILDS_MAX_IN_FLIGHT: z.coerce.number().int().min(0).optional(),
+  /** Whether builds take their daily cost out of their owners' budgets (spec/04 §10); the same for all processes. */
+  CODER_QUOTA_ENABLED: flag(true),
   CODER_SESSION_DURATION: duration('24h'),
   CODER_DISABLE_SESSION_EXPIRY_REFRESH: flag(false),
   CODER_DEFAULT_TOKEN_LIFETIME: duration('168h'),
@@ -232,3 +260,8 @@ export function loadCliConfig(env: NodeJS.ProcessEnv = process.env) {
   };
 }
 export type CliConfig = ReturnType<typeof loadCliConfig>;
+
+export const quietHoursSettings = (config: Config): QuietHoursSettings => ({
+  defaultSchedule: config.CODER_QUIET_HOURS_DEFAULT_SCHEDULE,
+  allowCustom: config.CODER_ALLOW_CUSTOM_QUIET_HOURS,
+});

@@ -22,6 +22,7 @@ export const activityActors: Readonly<Record<keyof Activities, readonly ActorNam
   runUpkeep: ['purger'],
   planPrebuildCycle: ['prebuilds-orchestrator'],
   reconcilePools: ['prebuilds-orchestrator'],
+  runLifecyclePage: ['autobuild'],
 };
 
 /** Acts for one build: bound to its workspace, job and owner, and checked before Terraform or a row is touched. */
@@ -58,13 +59,19 @@ export function actAsJobJanitor(jobId: string): Subject {
 }
 
 /** Where a background activity's audit rows come from: its workflow. Source: spec/07 §11. */
-export function originOfActor(): AuditOrigin {
+export function originOfActor(actor: ActorName): AuditOrigin {
   const { workflowType, workflowExecution } = Context.current().info;
   return {
     requestId: workflowExecution?.runId ?? randomUUID(),
     ip: null,
     userAgent: `temporal/${workflowType ?? ''}`,
     userId: PREBUILDS_SYSTEM_USER_ID,
-    actor: 'prebuilds-orchestrator' satisfies ActorName,
+    actor,
   };
+}
+
+/** What the clock does is shown as done by the owner, from the deployment itself. Source: spec/04 §5. */
+export function originsOfOwners(): (ownerId: string) => AuditOrigin {
+  const origin = originOfActor('autobuild');
+  return (userId) => ({ ...origin, userId, ip: '127.0.0.1' });
 }

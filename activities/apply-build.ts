@@ -17,7 +17,7 @@ import { type TerraformState, parseState } from '../terraform/state.ts';
 import { prepareBuildEnvironment } from './build-environment.ts';
 import { cutOf, isOutside, planNextApply, reportCutOff } from './continue-build.ts';
 import { inParallel } from './in-parallel.ts';
-import { planClaim } from './plan-claim.ts';
+import { isPlannedFirst, planBuild } from './plan-build.ts';
 import { persist } from './job-end.ts';
 import { type JobRun, RunFailed, RunStopped, assertRunning, sourceDirectory } from './job-run.ts';
 import { loadSecrets, saveSecrets } from './job-secrets.ts';
@@ -96,12 +96,16 @@ async function beginApply(run: JobRun, found: BuildRun, next: NextApply): Promis
   const parameters =
     next.name === acceptedName ? await listAcceptedParameters(deps.db, workspace.id, build.number) : undefined;
   const runningAgentToken = keptAgentToken(run, found, state);
+  // What a lost Terraform left is gone on from with a plan of its own.
+  const planned = continuation === undefined && isPlannedFirst(run, found);
+  const markBegun = () =>
+    markApplyBegun(deps.db, { jobId: job.id, attempt: job.attempt, continued: continuation !== undefined });
   const [env, mine] = await inParallel([
     prepareBuildEnvironment(run, found, {
       ...(parameters !== undefined && { parameters }),
       runningAgentToken,
     }),
-    markApplyBegun(deps.db, { jobId: job.id, attempt: job.attempt, continued: continuation !== undefined }),
+    planned ? Promise.resolve(true) : markBegun(),
     layOutSource(run, pinsOf(found.version), { fresh: found.template.disableModuleCache }),
   ]);
   if (!mine) throw new RunStopped('fenced');
@@ -111,9 +115,8 @@ async function beginApply(run: JobRun, found: BuildRun, next: NextApply): Promis
   // A forgotten state (orphan) or none at all puts no condition on the lineage of what follows.
   const input =
     stored === undefined || stored.lineage === '' ? null : { serial: stored.serial, lineage: stored.lineage };
-  // What a lost Terraform left is gone on from with a plan of its own.
-  const planned = build.prebuildStage === 'claim' && continuation === undefined;
-  const args = planned ? await planClaim(run, found, { cwd, env }) : applyArguments(found, continuation?.replace ?? []);
+  const args = planned ? await planBuild(run, found, { cwd, env }) : applyArguments(found, continuation?.replace ?? []);
+  if (planned && !(await markBegun())) throw new RunStopped('fenced');
   log.stage(applyStage[build.transition]);
   return beginTerraform(run, {
     stage: 'apply',

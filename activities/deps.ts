@@ -1,8 +1,10 @@
 import type { ReconcileDeps } from '../commands/reconcile-preset.ts';
 import type { TemporalStarter } from '../commands/temporal.ts';
+import type { TransitionDeps } from '../commands/transition-workspaces.ts';
 import type { Db } from '../db/client.ts';
 import type { ColumnCipher } from '../db/encryption.ts';
 import type { LeaseTimes } from '../domain/lease.ts';
+import type { QuietHoursSettings } from '../domain/quiet-hours.ts';
 import type { Shims } from '../terraform/shims.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Slots } from './slots.ts';
@@ -36,6 +38,15 @@ export interface PrebuildDeps extends ReconcileDeps {
   /** Makes a cycle begin at this instant. Kept in memory: the schedule's tick is what counts. */
   readonly wakeAt: (at: Date) => void;
   readonly metrics: ReconcileDeps['metrics'] & Pick<Metrics, 'poolsReconciled' | 'poolAction'>;
+}
+
+/** What the lifecycle of workspaces needs. */
+export interface LifecycleDeps extends TransitionDeps {
+  /** Transactions at once. */
+  readonly lifecycleConcurrency: number;
+  /** Builds that one tick may insert. */
+  readonly maxBuildsPerTick: number;
+  readonly metrics: TransitionDeps['metrics'] & Pick<Metrics, 'lifecyclePage' | 'lifecycleTick'>;
 }
 
 /** What one Terraform and everything that it starts may use. */
@@ -79,6 +90,10 @@ export interface ProvisionerDeps {
   readonly buildTimeoutMs: number;
   /** How long a stop or delete waits for the stop scripts of agents; 0 = it does not (spec/05 §6). */
   readonly drainTimeoutMs: number;
+  /** Builds take what they cost out of their owners' budgets (domain/quota.ts). */
+  readonly quotaEnabled: boolean;
+  /** What a deployment says of quiet hours: required stops keep to them. */
+  readonly quietHours: QuietHoursSettings;
   readonly externalAuthIds: readonly string[];
   readonly maxTokenLifetimeMs: number;
 }

@@ -2,8 +2,7 @@ import type { JobOutcome } from '../workflows/run-job.ts';
 import { type Db, isDatabaseAway, pipelined, transaction } from '../db/client.ts';
 import { notifyJobEnd } from '../db/notifications.ts';
 import { completeJob, lockAttempt, markCanceled, upsertTimings } from '../db/queries/provisioner-jobs.ts';
-import { findBuild, finishBuildRow } from '../db/queries/workspace-builds.ts';
-import { markWorkspaceFailed } from '../db/queries/workspaces.ts';
+import { settleBuild } from '../commands/settle-build.ts';
 import { type JobRun, RunStopped } from './job-run.ts';
 
 /**
@@ -72,21 +71,14 @@ export async function endCanceled(run: JobRun): Promise<JobOutcome> {
   return 'canceled';
 }
 
-/**
- * A build that did not succeed is no longer active. A failed start or stop and a canceled start mark the workspace for
- * clean-up, unless nothing ever ran; a prebuild has no such mark. Source: spec/01 §4.1 `failed_at`, spec/04 §1.
- */
+/** Ends the build of a job that did not succeed; a job without one has nothing to end. */
 export async function closeBuild(
   tx: Db,
   buildId: string | undefined,
   end: { started: boolean; canceled: boolean },
 ): Promise<void> {
   if (buildId === undefined) return;
-  await finishBuildRow(tx, buildId);
-  const build = await findBuild(tx, buildId);
-  if (build === undefined || !build.isLatest || !end.started) return;
-  if (build.transition === 'start' || (build.transition === 'stop' && !end.canceled))
-    await markWorkspaceFailed(tx, build.workspaceId);
+  await settleBuild(tx, buildId, { outcome: end.canceled ? 'canceled' : 'failed', started: end.started });
 }
 
 /** Writes the cancel that arrived by Temporal alone into the row, so that lease renewals and the status agree. */

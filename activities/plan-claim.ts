@@ -3,41 +3,33 @@ import { findReplacementsOf, setClaimReport } from '../db/queries/claims.ts';
 import { notifyTemplateAdmins } from '../db/queries/notification-messages.ts';
 import type { BuildRun } from '../db/queries/workspace-builds.ts';
 import { notificationTemplates } from '../domain/notifications.ts';
-import { describeChanges, findChanges, findReplacements, parsePlan, planSecrets } from '../terraform/plan.ts';
+import { describeChanges, findChanges, findReplacements } from '../terraform/plan.ts';
 import { type JobRun, RunStopped } from './job-run.ts';
-import { readTerraform, runTerraformCommand } from './terraform-command.ts';
-
-const planFile = 'claim.tfplan';
+import type { TerraformPlan } from './plan-terraform.ts';
+import { readTerraform } from './terraform-command.ts';
 
 /**
- * Plans the build of a claim and looks at what it replaces; the build goes on whatever that is. What it finds is stored before
- * Terraform changes anything, because the run may be taken over by a worker that has not seen the plan. Answers the arguments
- * that apply this plan. Source: spec/03 §14.
+ * Looks at what the plan of a claim replaces; the build goes on whatever that is. What it finds is stored before Terraform changes
+ * anything, because the run may be taken over by a worker that has not seen the plan. Source: spec/03 §14.
  */
-export async function planClaim(
+export async function reportClaim(
   run: JobRun,
   { build }: BuildRun,
-  { cwd, env }: { cwd: string; env: Record<string, string> },
-): Promise<string[]> {
+  { plan, cwd, env }: { plan: TerraformPlan; cwd: string; env: Record<string, string> },
+): Promise<void> {
   const { log, job, deps } = run;
-  log.stage('Planning infrastructure');
-  const args = ['plan', '-no-color', '-input=false', '-json', '-refresh=true', `-out=${planFile}`];
-  await runTerraformCommand(run, { stage: 'plan', name: 'plan-claim', args, cwd, env });
-  const show = (name: string, ...options: string[]) =>
-    readTerraform(run, { name, args: ['show', ...options, planFile], cwd, env });
-  const plan = parsePlan(await show('show-claim', '-json'));
-  run.redactor.add(planSecrets(plan));
-  const replacements = findReplacements(plan);
+  const replacements = findReplacements(plan.json);
   const addresses = Object.keys(replacements);
   if (addresses.length > 0) {
     log.say(
       'warn',
       `The claim replaces resources, which takes the time that the prebuild should save: ${addresses.join(', ')}`,
     );
-    for (const line of describeChanges(await show('show-claim-text', '-no-color'), addresses))
+    const args = ['show', '-no-color', plan.file];
+    for (const line of describeChanges(await readTerraform(run, { name: 'show-changes', args, cwd, env }), addresses))
       log.say('warn', run.redactor.redact(line));
   }
-  const drift = build.handedOver ? findChanges(plan) : null;
+  const drift = build.handedOver ? findChanges(plan.json) : null;
   if (drift !== null && drift.length > 0) {
     const text = 'The agent was handed over before Terraform, and now Terraform changes what it should not';
     log.say('warn', `${text}: ${drift.join(', ')}`);
@@ -47,7 +39,6 @@ export async function planClaim(
   const report = { replacements: addresses.length > 0 ? replacements : null, drift };
   if (!(await setClaimReport(deps.db, { buildId: build.id, jobId: job.id, attempt: job.attempt, report })))
     throw new RunStopped('fenced');
-  return ['apply', '-no-color', '-input=false', '-json', planFile];
 }
 
 /** Tells those who keep the template which resources its claims replace: once per claim, with its success. */

@@ -18,7 +18,7 @@ export const createReconcilePools = (deps: PrebuildDeps) => {
     const total = { created: 0, deleted: 0, canceled: 0, errors: 0 };
     const failures: unknown[] = [];
     try {
-      const origin = originOfActor();
+      const origin = originOfActor('prebuilds-orchestrator');
       for (const { presetId, maxCreates } of pools) {
         try {
           const { errors, ...done } = await reconcilePreset({ presetId, maxCreates, origin });

@@ -1,13 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { sql } from 'drizzle-orm';
 import { type Db, pipelined } from '../db/client.ts';
 import { adoptAgents, planAdoption } from '../db/queries/adopted-agents.ts';
 import { dropCopiedResources } from '../db/queries/claims.ts';
 import { insertModules, insertProvisionedResources } from '../db/queries/provisioned-resources.ts';
 import { pruneStateVersions } from '../db/queries/state-versions.ts';
 import { encodeState, getStartingStateOf, setBuildState } from '../db/queries/workspace-build-states.ts';
-import { type BuildRun, findAiTaskBefore, finishBuildRow, getBuildRun } from '../db/queries/workspace-builds.ts';
-import { markWorkspaceBuilt, markWorkspaceDeleted } from '../db/queries/workspaces.ts';
+import { type BuildRun, findAiTaskBefore, getBuildRun } from '../db/queries/workspace-builds.ts';
+import { settleBuild } from '../commands/settle-build.ts';
 import { DomainError } from '../domain/errors.ts';
 import type { ProvisionedResources } from '../domain/provisioned.ts';
 import { convertResources } from '../terraform/convert.ts';
@@ -103,7 +102,8 @@ async function complete(
       ? undefined
       : await encodeState(deps.cipher, { buildId: build.id, bytes: applied.bytes, ...applied.version });
   await completeRun(run, { success: true }, async (tx) => {
-    const finish = async () => finishBuildRow(tx, build.id, await buildOutcome(tx, found, provisioned));
+    const columns = await buildOutcome(tx, found, provisioned);
+    await settleBuild(tx, build.id, { outcome: 'succeeded', started: true, columns }, deps);
     await pipelined([
       state !== undefined && setBuildState(tx, { buildId: build.id, jobId: job.id, attempt: job.attempt, state }),
       pruneStateVersions(tx, workspace.id),
@@ -117,8 +117,6 @@ async function complete(
         ),
       build.prebuildStage === 'claim' && tellReplacements(tx, found, now),
       insertModules(tx, target, modules),
-      finish(),
-      (build.transition === 'delete' ? markWorkspaceDeleted : markWorkspaceBuilt)(tx, workspace.id),
     ]);
   });
   observeWait(run, found);
@@ -140,14 +138,10 @@ function observeWait({ deps, job }: JobRun, { build, organization, template }: B
 async function buildOutcome(tx: Db, found: BuildRun, provisioned: ProvisionedResources) {
   const { build, workspace } = found;
   const inherited = build.transition === 'stop' ? await findAiTaskBefore(tx, workspace.id, build.number) : undefined;
-  // A deadline follows from the workspace's own time to live; template requirements come with the lifecycle rules.
-  const runs = build.transition === 'start' && workspace.ttlMs !== null && !found.owner.isSystem;
   return {
     dailyCost: provisioned.dailyCost,
     hasExternalAgent: provisioned.hasExternalAgent,
     hasAiTask: inherited?.hasAiTask ?? provisioned.hasAiTask,
     aiTaskAppId: inherited?.aiTaskAppId ?? provisioned.aiTaskAppId,
-    // A refresh was given those of the build before: it does not prolong anything.
-    ...(!build.refreshOnly && { deadline: runs ? sql`now() + ${workspace.ttlMs} * interval '1 millisecond'` : null }),
   };
 }

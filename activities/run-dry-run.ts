@@ -10,8 +10,8 @@ import { planInstances } from '../terraform/plan.ts';
 import { actAsTemplateImporter } from './actors.ts';
 import { completeRun } from './job-end.ts';
 import { type JobRun, RunFailed, observeQueueWait, sourceDirectory } from './job-run.ts';
+import { planTerraform } from './plan-terraform.ts';
 import { layOutSource, pinsOf } from './prepared-source.ts';
-import { plan } from './run-import.ts';
 
 /** Plans a version for the given parameters: resources and modules, no state, no apply. Source: spec/02 §3.3. */
 export async function runDryRun(run: JobRun): Promise<void> {
@@ -44,7 +44,7 @@ export async function runDryRun(run: JobRun): Promise<void> {
     }),
   };
   log.stage('Detecting persistent resources');
-  const json = await plan(run, directory, env, 'start');
+  const { json } = await planTerraform(run, { name: 'start', cwd: directory, env });
   const provisioned = convertResources({
     instances: planInstances(json),
     references: version.references,

@@ -22,15 +22,16 @@ import { readModules } from '../terraform/modules.ts';
 import { convertResources } from '../terraform/convert.ts';
 import { baseEnvironment, importEnvironment } from '../terraform/environment.ts';
 import { filterPlanForCache } from '../terraform/plan-cache.ts';
-import { parsePlan, planInstances, planSecrets, readReferences } from '../terraform/plan.ts';
+import { planInstances, readReferences } from '../terraform/plan.ts';
 import { readTemplateDefinition } from '../terraform/template-definition.ts';
 import { findBackend, readVariables } from '../terraform/variables.ts';
 import { actAsTemplateImporter } from './actors.ts';
 import { completeRun } from './job-end.ts';
 import { extractInto } from './job-directory.ts';
 import { type JobRun, RunFailed, observeQueueWait, sourceDirectory } from './job-run.ts';
+import { planTerraform } from './plan-terraform.ts';
 import { keepPrepared, pinsOf } from './prepared-source.ts';
-import { initialise, readTerraform, runTerraformCommand } from './terraform-command.ts';
+import { initialise, readTerraform } from './terraform-command.ts';
 
 /** Import of a template version. Source: spec/02 §2.1. */
 export async function runImport(run: JobRun): Promise<void> {
@@ -70,10 +71,10 @@ export async function runImport(run: JobRun): Promise<void> {
   log.stage('Initializing Terraform Directory');
   await initialise(run, directory, environment('start'));
   log.stage('Detecting persistent resources');
-  const start = await plan(run, directory, environment('start'), 'start');
+  const { json: start } = await planTerraform(run, { name: 'start', cwd: directory, env: environment('start') });
   const dot = await readTerraform(run, { name: 'graph', args: ['graph'], cwd: directory, env: environment('start') });
   log.stage('Detecting ephemeral resources');
-  const stop = await plan(run, directory, environment('stop'), 'stop');
+  const { json: stop } = await planTerraform(run, { name: 'stop', cwd: directory, env: environment('stop') });
 
   const definition = readTemplateDefinition(start);
   const references = readReferences(start, dot);
@@ -126,22 +127,6 @@ export async function runImport(run: JobRun): Promise<void> {
   await keepPrepared(run, { archive, directory, pins }).catch((err: unknown) =>
     deps.logger.warn({ err, job_id: job.id }, 'the import left no prepared directory'),
   );
-}
-
-/** Plans and reads the plan back. The plan file holds secrets: it goes with the directory. */
-export async function plan(
-  run: JobRun,
-  cwd: string,
-  env: Record<string, string>,
-  transition: 'start' | 'stop',
-): Promise<JsonObject> {
-  const file = `${transition}.tfplan`;
-  const args = ['plan', '-no-color', '-input=false', '-json', '-refresh=true', `-out=${file}`];
-  await runTerraformCommand(run, { stage: 'plan', name: `plan-${transition}`, args, cwd, env });
-  const text = await readTerraform(run, { name: `show-${transition}`, args: ['show', '-json', file], cwd, env });
-  const json = parsePlan(text);
-  run.redactor.add(planSecrets(json));
-  return json;
 }
 
 /** An analysis that fails makes the claims wait for Terraform; the import goes on. */

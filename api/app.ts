@@ -47,8 +47,10 @@ import { registerWatchBuildRoutes } from './routes/watch-builds.ts';
 import { registerWatchWorkspaceRoutes } from './routes/watch-workspace.ts';
 import { registerWorkspaceBuildChildRoutes } from './routes/workspace-build-children.ts';
 import { registerWorkspaceBuildRoutes } from './routes/workspace-builds.ts';
+import { registerWorkspaceLifecycleRoutes } from './routes/workspace-lifecycle.ts';
 import { registerWorkspaceRoutes } from './routes/workspaces.ts';
 import { registerWorkspaceStateRoutes } from './routes/workspace-states.ts';
+import { registerWorkspaceQuotaRoutes } from './routes/workspace-quota.ts';
 import { registerGeneralRoutes } from './routes/general.ts';
 import { registerHealthRoutes } from './routes/health.ts';
 
@@ -65,6 +67,7 @@ const resources: readonly ((app: App, deps: AppDeps) => void)[] = [
   registerApiKeyRoutes,
   registerOrganizationRoutes,
   registerMemberRoutes,
+  registerWorkspaceQuotaRoutes,
   registerGroupRoutes,
   registerAuditRoutes,
   registerFileRoutes,
@@ -79,6 +82,7 @@ const resources: readonly ((app: App, deps: AppDeps) => void)[] = [
   registerProvisionerJobRoutes,
   registerProvisionerDaemonRoutes,
   registerWorkspaceRoutes,
+  registerWorkspaceLifecycleRoutes,
   registerWorkspaceBuildRoutes,
   registerWorkspaceBuildChildRoutes,
   registerBuildRepairRoutes,

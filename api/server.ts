@@ -54,7 +54,14 @@ async function start(): Promise<() => Promise<void>> {
   const bundle = await loadAgentBundle({ directory: join(config.BERTH_DATA_DIR, 'agent') });
   await storeAgentBundle(db, bundle.code);
   const now = () => new Date();
-  const agents = createAgentIngest({ db, listener, logger, metrics, now });
+  const agents = createAgentIngest({
+    db,
+    listener,
+    logger,
+    metrics,
+    usedEveryMs: config.BERTH_USAGE_FLUSH_INTERVAL,
+    now,
+  });
   const agentMetrics = createAgentMetrics({
     metrics,
     logger,

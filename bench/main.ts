@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { benchAgents } from './agents.ts';
 import { type AgentsOptions, agentsOptions } from './agents/settings.ts';
+import { benchAutostart } from './autostart.ts';
 import { benchBuild } from './build.ts';
 import { benchClaim } from './claim.ts';
 import { benchHistory } from './history.ts';
@@ -10,6 +11,7 @@ import { benchList } from './list.ts';
 import { benchLogs } from './logs.ts';
 import { benchReconcile } from './reconcile.ts';
 import { benchThroughput } from './throughput.ts';
+import { benchTick } from './tick.ts';
 
 /** Name → benchmark. Each prints JSON lines on stdout and its progress on stderr. */
 const benches: Readonly<Record<string, (options: AgentsOptions) => Promise<void>>> = {
@@ -23,6 +25,8 @@ const benches: Readonly<Record<string, (options: AgentsOptions) => Promise<void>
   agents: benchAgents,
   claim: benchClaim,
   reconcile: benchReconcile,
+  autostart: benchAutostart,
+  tick: benchTick,
 };
 
 const { positionals, values } = parseArgs({

@@ -16,8 +16,10 @@ import { registerLogs } from './commands/logs.ts';
 import { registerNotifications } from './commands/notifications.ts';
 import { registerOpen } from './commands/open.ts';
 import { registerPrebuilds } from './commands/prebuilds.ts';
+import { registerQuota } from './commands/quota.ts';
 import { registerRefresh } from './commands/refresh.ts';
 import { registerRetry } from './commands/retry.ts';
+import { registerSchedule } from './commands/schedule.ts';
 import { registerSecrets } from './commands/secrets.ts';
 import { registerShow } from './commands/show.ts';
 import { registerStart } from './commands/start.ts';
@@ -48,8 +50,10 @@ const commands: readonly Register[] = [
   registerBuilds,
   registerState,
   registerFavorite,
+  registerSchedule,
   registerOpen,
   registerSecrets,
+  registerQuota,
   registerNotifications,
   registerExternalAgent,
   registerTokens,

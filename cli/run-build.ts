@@ -43,7 +43,7 @@ export const verbOf = (build: WorkspaceBuild): string => (build.refresh_only ===
 
 /** Throws CliError with the job's own reason when a build ended in another way than asked for. */
 export function requireSuccess(build: WorkspaceBuild): void {
-  const { status, error } = build.job;
+  const { status, error, error_code: code } = build.job;
   if (status === 'succeeded') return;
   const name = build.workspace_name;
   const title = `${verbOf(build)} of ${name} (build ${build.build_number})`;
@@ -52,8 +52,10 @@ export function requireSuccess(build: WorkspaceBuild): void {
     detail: 'may exist outside of the state',
   }));
   const advice = orphans.length === 0 ? '' : `; ${orphanAdvice(name)}`;
+  const budget =
+    code === 'INSUFFICIENT_QUOTA' ? `berth quota show ${build.workspace_owner_name} shows the budget; ` : '';
   throw new CliError(status === 'canceled' ? `The ${title} was canceled` : `The ${title} failed`, {
-    next: `berth logs ${name} --build ${build.build_number} shows it again; berth retry ${name} tries again${advice}`,
+    next: `${budget}berth logs ${name} --build ${build.build_number} shows it again; berth retry ${name} tries again${advice}`,
     validations: orphans,
     document: build,
     ...(error !== undefined && status === 'failed' && { detail: error }),

@@ -1,11 +1,13 @@
 import type { z } from 'zod';
 import type { JobLog as JobLogSchema } from '../api/job-logs.ts';
 import type { ExternalAgentCredentialsBody } from '../api/routes/external-agents.ts';
+import type { GroupBody } from '../api/routes/groups.ts';
 import type { InboxBody, InboxNotificationBody } from '../api/routes/notifications.ts';
 import type { PrebuildPoolBody, PrebuildPoolsBody } from '../api/routes/prebuilds.ts';
 import type { InvalidatedPresetsBody } from '../api/routes/templates.ts';
 import type { UserSecretBody } from '../api/routes/user-secrets.ts';
 import type { WorkspaceBuildUpdateBody } from '../api/routes/watch-builds.ts';
+import type { WorkspaceQuotaBody } from '../api/routes/workspace-quota.ts';
 import type { ProvisionerJobBody } from '../api/views/provisioner-job.ts';
 import type { StateVersionBody } from '../api/views/state-version.ts';
 import type { TemplateBody } from '../api/views/template.ts';
@@ -17,6 +19,8 @@ import type { WorkspaceAgentBody, WorkspaceResourceBody } from '../api/views/wor
 import type { WorkspaceBody } from '../api/views/workspace.ts';
 
 /** Bodies as the routes declare them: types only, nothing of the server comes along. */
+export type Group = GroupBody;
+export type WorkspaceQuota = WorkspaceQuotaBody;
 export type Workspace = WorkspaceBody;
 export type WorkspaceBuild = WorkspaceBuildBody;
 export type WorkspaceResource = WorkspaceResourceBody;

@@ -70,6 +70,10 @@ export const requestBuild = (
     workspace.name,
   );
 
+/** Only an awake workspace can be started; one that is awake already stays so. */
+export const wakeWorkspace = (client: Client, { id }: Pick<Workspace, 'id'>): Promise<unknown> =>
+  client.request(`/api/v2/workspaces/${id}/dormant`, { method: 'PUT', json: { dormant: false } });
+
 /** The same build again, after it failed or was canceled. */
 export const retryBuild = (
   client: Client,

@@ -8,10 +8,11 @@ import { jobLogsChannel, jobsChannel, notify, prebuildsChannel, workspacesChanne
 import { type AuditOrigin, insertAudit } from '../db/queries/audit-logs.ts';
 import { lockJob, markCanceled } from '../db/queries/provisioner-jobs.ts';
 import { type VersionView, findVersionView } from '../db/queries/template-version-views.ts';
-import { findBuild, finishBuildRow, getBuildTemplate } from '../db/queries/workspace-builds.ts';
+import { findBuild, getBuildTemplate } from '../db/queries/workspace-builds.ts';
 import { findWorkspaceIncludingDeleted } from '../db/queries/workspaces.ts';
 import type { Caller } from './caller.ts';
 import type { CommandDeps } from './deps.ts';
+import { settleBuild } from './settle-build.ts';
 import { authorizeVersion } from './template-row.ts';
 
 type CancelDeps = Pick<CommandDeps, 'db' | 'temporal' | 'logger' | 'now'>;
@@ -35,7 +36,7 @@ export const createCancelBuild = (deps: CancelDeps) =>
         expectStatus: input.expectStatus,
         mayCancelRunning: template.allowUserCancelWorkspaceJobs || isSiteOwner(subject),
       });
-      if (cancel.pending) await finishBuildRow(tx, build.id);
+      if (cancel.pending) await settleBuild(tx, build.id, { outcome: 'canceled', started: false });
       await insertAudit(tx, {
         origin: input.origin,
         time: deps.now(),

@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto';
+import type { Config } from '../config.ts';
 import { claimEnvironment, mayHandOverAtOnce } from '../domain/claims.ts';
 import { prebuildClaimer } from '../domain/actors.ts';
 import { authorizeWorkspace } from '../domain/authorization.ts';
 import { PREBUILDS_SYSTEM_USER_ID } from '../domain/ids.ts';
 import { claimableSince } from '../domain/prebuilds.ts';
 import type { TemplateParameter } from '../domain/provisioned.ts';
+import { isWithinQuota } from '../domain/quota.ts';
 import type { Subject } from '../domain/subject.ts';
 import { type Db, pipelined } from '../db/client.ts';
 import { notify, prebuildsChannel } from '../db/notifications.ts';
@@ -18,6 +20,7 @@ import {
   lockCandidate,
   recheckCandidate,
 } from '../db/queries/claims.ts';
+import { findQuota, lockQuota, setBuildCost } from '../db/queries/quota.ts';
 import { deleteSessionToken, sessionTokenName } from '../db/queries/session-tokens.ts';
 import type { BuildVersion, VersionPreset } from '../db/queries/template-versions.ts';
 import { type LatestBuild, findLatestBuild, listBuildParameters } from '../db/queries/workspace-builds.ts';
@@ -35,15 +38,21 @@ export interface ClaimPrebuild {
   readonly ownerId: string;
   readonly name: string;
   readonly autostartSchedule: string | null;
+  readonly nextStartAt: Date | null;
   readonly ttlMs: number | null;
   readonly automaticUpdates: 'always' | 'never';
   readonly origin: AuditOrigin;
 }
 
-export type ClaimMiss = 'none_ready' | 'inactive';
+export type ClaimMiss = 'none_ready' | 'inactive' | 'quota';
 export type Claim =
   | { readonly kind: 'claimed'; readonly id: string; readonly facts: JobFacts; readonly handedOver: boolean }
   | { readonly kind: 'missed'; readonly why: ClaimMiss };
+
+/** What a claim needs besides its transaction. */
+export interface ClaimDeps extends Pick<CommandDeps, 'cipher' | 'now'> {
+  readonly config: Pick<Config, 'CODER_QUOTA_ENABLED'>;
+}
 
 /** Candidates that may turn out not to fit after all before the claim is given up (spec/03 §11.2). */
 const maxTries = 3;
@@ -53,12 +62,7 @@ const maxTries = 3;
  * nothing depends on the owner, the agent as well. The caller has checked that the subject may create the workspace. What fits
  * nobody else can take at the same time, and nobody waits. A failure leaves the pool as it was. Source: spec/03 §11.
  */
-export async function claimPrebuild(
-  tx: Db,
-  deps: Pick<CommandDeps, 'cipher' | 'now'>,
-  subject: Subject,
-  input: ClaimPrebuild,
-): Promise<Claim> {
+export async function claimPrebuild(tx: Db, deps: ClaimDeps, subject: Subject, input: ClaimPrebuild): Promise<Claim> {
   const { version, preset, ownerId, name, origin } = input;
   const { organizationId } = version.template;
   if (version.id !== version.template.activeVersionId) return { kind: 'missed', why: 'inactive' };
@@ -74,9 +78,20 @@ export async function claimPrebuild(
   if (found === undefined) return { kind: 'missed', why: 'none_ready' };
   const { id, candidate, before, latest } = found;
   authorizeWorkspace(prebuildClaimer({ organizationId }), 'update', before);
-  const { autostartSchedule, ttlMs, automaticUpdates } = input;
+  const cost = deps.config.CODER_QUOTA_ENABLED ? candidate.dailyCost : 0;
+  if (!(await isAffordable(tx, { ownerId, organizationId, cost }))) return { kind: 'missed', why: 'quota' };
+  const { autostartSchedule, nextStartAt, ttlMs, automaticUpdates } = input;
   const [, , , previous, names, environment] = await pipelined([
-    giveWorkspace(tx, { workspaceId: id, ownerId, name, autostartSchedule, ttlMs, automaticUpdates, now }),
+    giveWorkspace(tx, {
+      workspaceId: id,
+      ownerId,
+      name,
+      autostartSchedule,
+      nextStartAt,
+      ttlMs,
+      automaticUpdates,
+      now,
+    }),
     deleteSessionToken(tx, {
       userId: PREBUILDS_SYSTEM_USER_ID,
       name: sessionTokenName(PREBUILDS_SYSTEM_USER_ID, id),
@@ -97,8 +112,9 @@ export async function claimPrebuild(
     environmentFor(tx, candidate, { ownerId, workspace: { id, name } }),
   ]);
   let handedOver = false;
+  const buildId = randomUUID();
   const facts = await insertPendingBuild(tx, deps, subject, {
-    id: randomUUID(),
+    id: buildId,
     workspace: { ...before, ownerId, name, claimedAt: now },
     latest,
     version,
@@ -118,6 +134,8 @@ export async function claimPrebuild(
     origin,
   });
   await pipelined([
+    // Counts from now on: who claims twice at once has to have the budget for both.
+    cost !== 0 && setBuildCost(tx, { buildId, jobId: facts.jobId, cost, granted: true }),
     handedOver && handOverAgents(tx, { fromJobId: latest.jobId, toJobId: facts.jobId, environment, now }),
     notify(tx, prebuildsChannel, version.template.id),
   ]);
@@ -146,6 +164,16 @@ async function findCandidate(tx: Db, wish: ClaimWish): Promise<LockedPrebuild | 
     tried.push(id);
   }
   return undefined;
+}
+
+/** Whether the owner's budget has room for the prebuild: one that would be refused later stays in its pool. Source: spec/03 §10.5. */
+async function isAffordable(
+  tx: Db,
+  { cost, ...place }: { ownerId: string; organizationId: string; cost: number },
+): Promise<boolean> {
+  if (cost === 0) return true;
+  const [, quota] = await pipelined([lockQuota(tx, place), findQuota(tx, place)]);
+  return isWithinQuota('start', { cost, previous: 0, ...quota });
 }
 
 /** Values that the claim could not change any more: a prebuild with others does not fit (spec/03 §11.2). */

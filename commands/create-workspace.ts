@@ -2,10 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { authorize, isAllowed, newWorkspaceObject, templateObject } from '../domain/authorization.ts';
 import { DomainError, invalidField, notFound } from '../domain/errors.ts';
 import { matchPreset } from '../domain/parameters.ts';
-import { parseAutostartSchedule } from '../domain/autostart.ts';
+import { nextStartAt } from '../domain/autostart.ts';
 import type { TemplateParameter } from '../domain/provisioned.ts';
 import type { Subject } from '../domain/subject.ts';
-import { workspaceTtl } from '../domain/workspace-settings.ts';
+import { checkAutostart, workspaceTtl } from '../domain/workspace-settings.ts';
 import { type Db, pipelined, transaction, violatedConstraint } from '../db/client.ts';
 import { type AuditOrigin, insertAudit } from '../db/queries/audit-logs.ts';
 import { findMember } from '../db/queries/members.ts';
@@ -19,7 +19,7 @@ import {
   listPresets,
 } from '../db/queries/template-versions.ts';
 import { getWorkspaceNames, insertWorkspace } from '../db/queries/workspaces.ts';
-import { claimPrebuild } from './claim-prebuild.ts';
+import { type ClaimDeps, claimPrebuild } from './claim-prebuild.ts';
 import type { CommandDeps } from './deps.ts';
 import { type IdempotentRequest, once, rememberResult } from './idempotency.ts';
 import { insertPendingBuild } from './insert-pending-build.ts';
@@ -45,7 +45,7 @@ type UsableVersion = BuildVersion & { template: NonNullable<BuildVersion['templa
  * Creates a workspace with its first start build, in one transaction: there never is a workspace without a build. Returns the
  * workspace's id. Source: spec/06 §8.1.
  */
-export const createCreateWorkspace = (deps: CommandDeps) =>
+export const createCreateWorkspace = (deps: CommandDeps & ClaimDeps) =>
   async function createWorkspace(subject: Subject, input: CreateWorkspace): Promise<string> {
     let made: Awaited<ReturnType<typeof insertWithBuild>> | undefined;
     const count = (status: 'success' | 'failed') =>
@@ -81,7 +81,7 @@ export const createCreateWorkspace = (deps: CommandDeps) =>
     }
   };
 
-async function insertWithBuild(tx: Db, deps: CommandDeps, subject: Subject, input: CreateWorkspace) {
+async function insertWithBuild(tx: Db, deps: CommandDeps & ClaimDeps, subject: Subject, input: CreateWorkspace) {
   const version = await usableVersion(tx, subject, input);
   const { template } = version;
   const now = deps.now();
@@ -93,14 +93,19 @@ async function insertWithBuild(tx: Db, deps: CommandDeps, subject: Subject, inpu
   // A workspace whose owner stands outside its organization could be used by nobody.
   if (member === undefined)
     throw new DomainError('INVALID_INPUT', 'The user is not a member of the organization of the template');
+  let autostartSchedule: string | null = null;
   if (input.autostartSchedule !== undefined && input.autostartSchedule !== '') {
     if (!template.allowUserAutostart) throw invalidField('schedule', 'the template does not allow autostart');
-    parseAutostartSchedule(input.autostartSchedule);
+    autostartSchedule = checkAutostart(input.autostartSchedule);
   }
   const settings = {
     ownerId: input.ownerId,
     name: input.name,
-    autostartSchedule: input.autostartSchedule === '' ? null : (input.autostartSchedule ?? null),
+    autostartSchedule,
+    nextStartAt: nextStartAt(
+      { ...template, autostartSchedule, ownerId: input.ownerId, dormantAt: null, deleted: false },
+      now,
+    ),
     ttlMs: workspaceTtl(input.ttlMs ?? null, template),
     automaticUpdates: input.automaticUpdates,
   };

@@ -182,7 +182,14 @@ async function insertPrebuild(tx: Db, deps: ReconcileDeps, pool: Pool, version: 
     organizationId,
     templateId,
   };
-  await insertWorkspace(tx, { ...workspace, autostartSchedule: null, ttlMs: null, automaticUpdates: 'never', now });
+  await insertWorkspace(tx, {
+    ...workspace,
+    autostartSchedule: null,
+    nextStartAt: null,
+    ttlMs: null,
+    automaticUpdates: 'never',
+    now,
+  });
   await insertAudit(tx, {
     origin,
     time: now,
@@ -292,7 +299,7 @@ async function cancelPending(tx: Db, deps: ReconcileDeps, pool: Pool, batch: Bat
       const deletion = await insertDeletion(savepoint, deps, pool, { id: workspaceId, state });
       if (deletion === undefined) return;
       const why = 'Its version is no longer the active one and nothing of it was built: there is nothing to destroy.';
-      await forgetWorkspace(savepoint, { ...deletion, workspaceId, level: 'info', why });
+      await forgetWorkspace(savepoint, { ...deletion, level: 'info', why });
     });
     if (refused !== undefined) continue;
     batch.canceled += 1;

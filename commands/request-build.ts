@@ -118,7 +118,7 @@ async function prepare(tx: Db, deps: CommandDeps, subject: Subject, input: Reque
     debug: input.debug,
     origin: input.origin,
   });
-  const forgotten = input.orphan && (await forgetNow(tx, workspace.id, { buildId: id, ...facts }));
+  const forgotten = input.orphan && (await forgetNow(tx, { buildId: id, ...facts }));
   return { id, facts: forgotten ? undefined : facts };
 }
 
@@ -142,10 +142,10 @@ function assertRepeatable(
  * An orphan delete needs no Terraform: without a live worker it is over at once, so that a workspace whose workers are gone
  * can still be removed. True when it was done. Source: spec/02 §3.6.
  */
-async function forgetNow(tx: Db, workspaceId: string, job: JobFacts & { buildId: string }): Promise<boolean> {
+async function forgetNow(tx: Db, job: JobFacts & { buildId: string }): Promise<boolean> {
   if ((await matchProvisioners(tx, taskQueueOf(job.tags))).available > 0) return false;
   const why = 'No provisioner is online: the workspace was deleted at once, its resources are left as they are.';
-  await forgetWorkspace(tx, { workspaceId, jobId: job.jobId, buildId: job.buildId, level: 'warn', why });
+  await forgetWorkspace(tx, { jobId: job.jobId, buildId: job.buildId, level: 'warn', why });
   return true;
 }
 

@@ -1,17 +1,15 @@
+import { type Config, quietHoursSettings } from '../config.ts';
 import { transaction } from '../db/client.ts';
 import { notify, prebuildsChannel } from '../db/notifications.ts';
-import {
-  applyWorkspaceEffects,
-  notifyTemplateWatchers,
-  restartDormancy,
-  touchWorkspaces,
-} from '../db/queries/template-effects.ts';
+import { notifyTemplateWatchers } from '../db/queries/template-effects.ts';
 import { updateTemplate as writeTemplate } from '../db/queries/templates.ts';
 import {
   type TemplateSettingsInput,
   changedTemplateSettings,
   planWorkspaceEffects,
 } from '../domain/template-settings.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { applyTemplateEffects } from './apply-template-effects.ts';
 import { type Caller, withConflicts } from './caller.ts';
 import { type TemplateDeps, auditTemplate, lockTemplateFor } from './template-row.ts';
 
@@ -30,7 +28,11 @@ export interface UpdateTemplate {
  * Changes settings and, in the same transaction, what they mean for the template's live workspaces. false = nothing
  * changed and nothing was written (304). Throws CONFLICT (name) and INVALID_INPUT. Source: spec/06 §6, §6.1.
  */
-export async function updateTemplate(deps: TemplateDeps, caller: Caller, input: UpdateTemplate): Promise<boolean> {
+export async function updateTemplate(
+  deps: TemplateDeps & { readonly config: Config; readonly logger: Logger },
+  caller: Caller,
+  input: UpdateTemplate,
+): Promise<boolean> {
   return withConflicts({ templates_organization_name_idx: 'name' }, () =>
     transaction(deps.db, async (tx) => {
       const before = await lockTemplateFor(tx, caller, { templateId: input.templateId, action: 'update' });
@@ -42,11 +44,20 @@ export async function updateTemplate(deps: TemplateDeps, caller: Caller, input: 
       if (Object.keys(change).length === 0 && !touches) return false;
       const now = deps.now();
       const after = { ...before, ...change };
-      await writeTemplate(tx, before.id, { ...change, updatedAt: now });
-      await applyWorkspaceEffects(tx, before.id, planWorkspaceEffects(before, settings));
-      if (input.updateWorkspaceLastUsedAt) await touchWorkspaces(tx, before.id, now);
-      if (input.updateWorkspaceDormantAt)
-        await restartDormancy(tx, before.id, { now, autodeleteAfterMs: after.timeTilDormantAutodeleteMs });
+      // Flags alone change no template.
+      if (Object.keys(change).length > 0) await writeTemplate(tx, before.id, { ...change, updatedAt: now });
+      await applyTemplateEffects(
+        tx,
+        { quietHours: quietHoursSettings(deps.config), logger: deps.logger },
+        {
+          template: after,
+          effects: planWorkspaceEffects(before, settings),
+          touches: input.updateWorkspaceLastUsedAt,
+          restartsDormancy: input.updateWorkspaceDormantAt,
+          now,
+          by: caller.subject.name,
+        },
+      );
       await auditTemplate(tx, caller, after, { action: 'write', now, before, after });
       await notifyTemplateWatchers(tx, before.id);
       // A deprecated template has no pools.

@@ -1,10 +1,10 @@
 import { eq } from 'drizzle-orm';
 import { authorizeWorkspace } from '../domain/authorization.ts';
-import { parseAutostartSchedule } from '../domain/autostart.ts';
+import { nextStartAt } from '../domain/autostart.ts';
 import { DomainError, invalidField, notFound } from '../domain/errors.ts';
 import { PREBUILDS_SYSTEM_USER_ID } from '../domain/ids.ts';
 import { nameProblem } from '../domain/names.ts';
-import { checkTtl } from '../domain/workspace-settings.ts';
+import { checkAutostart, checkTtl } from '../domain/workspace-settings.ts';
 import { type Db, transaction, violatedConstraint } from '../db/client.ts';
 import { notify, workspacesChannel } from '../db/notifications.ts';
 import { auditDiff } from '../db/queries/audit-fields.ts';
@@ -27,9 +27,20 @@ type Change = Partial<
 >;
 
 /**
- * Locks a live workspace that the caller may change, applies `change` and audits the difference, in one transaction. An
- * unclaimed prebuild has no settings of its own (CONFLICT). Source: spec/06 §8.2.
+ * Locks a live workspace that the caller may change. An unclaimed prebuild has no settings of its own (CONFLICT).
+ * Source: spec/06 §8.2.
  */
+export async function lockForChange(tx: Db, caller: Caller, workspaceId: string): Promise<WorkspaceRow> {
+  const workspace = await lockWorkspace(tx, workspaceId);
+  if (workspace === undefined) throw notFound();
+  authorizeWorkspace(caller.subject, 'update', workspace);
+  if (workspace.deleted) throw new DomainError('NOT_ALLOWED_STATE', 'The workspace is deleted');
+  if (workspace.ownerId === PREBUILDS_SYSTEM_USER_ID)
+    throw new DomainError('CONFLICT', 'A prebuilt workspace has no settings until it is claimed');
+  return workspace;
+}
+
+/** Locks a workspace as above, applies `change` and audits the difference, in one transaction. */
 async function change(
   deps: AccessDeps,
   caller: Caller,
@@ -38,12 +49,7 @@ async function change(
 ): Promise<void> {
   const now = deps.now();
   await transaction(deps.db, async (tx) => {
-    const workspace = await lockWorkspace(tx, workspaceId);
-    if (workspace === undefined) throw notFound();
-    authorizeWorkspace(caller.subject, 'update', workspace);
-    if (workspace.deleted) throw new DomainError('NOT_ALLOWED_STATE', 'The workspace is deleted');
-    if (workspace.ownerId === PREBUILDS_SYSTEM_USER_ID)
-      throw new DomainError('CONFLICT', 'A prebuilt workspace has no settings until it is claimed');
+    const workspace = await lockForChange(tx, caller, workspaceId);
     const values = await decide(tx, workspace);
     if (values === undefined) return;
     await tx
@@ -91,18 +97,25 @@ export const createUpdateWorkspace = (deps: AccessDeps) => ({
         throw invalidField('ttl_ms', 'the template does not allow a custom time to live');
       const value = ttlMs === null || ttlMs === 0 ? null : checkTtl(ttlMs);
       const latest = value === null ? await findLatestBuild(tx, workspaceId) : undefined;
-      if (latest?.transition === 'start') await setRunningDeadline(tx, latest.id);
+      if (latest?.transition === 'start') {
+        await setRunningDeadline(tx, latest.id);
+        await notify(tx, workspacesChannel, workspaceId);
+      }
       return value === workspace.ttlMs ? undefined : { ttlMs: value };
     }),
 
-  /** null or '' = off. `next_start_at` is the lifecycle's to compute; a schedule that goes takes it along. */
+  /** null or '' = off, which is always allowed. A time of today that is past does not start it today. */
   setAutostart: (caller: Caller, workspaceId: string, schedule: string | null) =>
-    change(deps, caller, workspaceId, async (tx) => {
-      if (schedule === null || schedule === '') return { autostartSchedule: null, nextStartAt: null };
+    change(deps, caller, workspaceId, async (tx, workspace) => {
+      if (schedule === null || schedule === '')
+        return workspace.autostartSchedule === null ? undefined : { autostartSchedule: null, nextStartAt: null };
       const template = await findWorkspaceTemplate(tx, workspaceId);
       if (!template.allowUserAutostart) throw invalidField('schedule', 'the template does not allow autostart');
-      parseAutostartSchedule(schedule);
-      return { autostartSchedule: schedule };
+      const autostartSchedule = checkAutostart(schedule);
+      const next = nextStartAt({ ...template, ...workspace, autostartSchedule }, deps.now());
+      return autostartSchedule === workspace.autostartSchedule && next?.getTime() === workspace.nextStartAt?.getTime()
+        ? undefined
+        : { autostartSchedule, nextStartAt: next };
     }),
 
   setAutomaticUpdates: (caller: Caller, workspaceId: string, automaticUpdates: 'always' | 'never') =>

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { transaction } from '../db/client.ts';
 import type { Db } from '../db/client.ts';
+import { lifecycleChannel, notify } from '../db/notifications.ts';
 import { auditDiff } from '../db/queries/audit-fields.ts';
 import { insertAudit } from '../db/queries/audit-logs.ts';
 import { insertMember } from '../db/queries/members.ts';
@@ -21,6 +22,7 @@ import { authorize, organizationObject, userObject } from '../domain/authorizati
 import { DomainError, invalidField, notFound } from '../domain/errors.ts';
 import { displayNameProblem, nameProblem } from '../domain/names.ts';
 import { passwordProblem } from '../domain/passwords.ts';
+import { parseQuietHours, quietHoursText } from '../domain/quiet-hours.ts';
 import { changedRoles, mayAssignSiteRole } from '../domain/role-assignment.ts';
 import { isSiteRole } from '../domain/roles.ts';
 import { requireValid, withConflicts } from './caller.ts';
@@ -207,6 +209,8 @@ export function setUserStatus(
         if (user.rbacRoles.includes('owner'))
           throw new DomainError('INVALID_INPUT', 'Owners cannot be suspended; take away the role first');
         await deleteSessionsOf(tx, user.id);
+        // What runs of his is stopped at once.
+        await notify(tx, lifecycleChannel, user.id);
       }
       return { status: input.status };
     },
@@ -246,6 +250,7 @@ export function setSiteRoles(
   );
 }
 
+/** Empty = the deployment's again. What runs now keeps its deadlines, else an edit would put every stop off. Source: spec/04 §6.2. */
 export function setQuietHours(
   deps: AccessDeps,
   caller: Caller,
@@ -254,6 +259,11 @@ export function setQuietHours(
   return changeUser(deps, caller, {
     userId: input.userId,
     action: 'update_personal',
-    decide: () => ({ quietHoursSchedule: input.schedule }),
+    decide: () => {
+      if (!deps.config.CODER_ALLOW_CUSTOM_QUIET_HOURS)
+        throw new DomainError('FORBIDDEN', 'This deployment does not allow quiet hours of users');
+      const schedule = input.schedule.trim();
+      return { quietHoursSchedule: schedule === '' ? '' : quietHoursText(parseQuietHours(schedule)) };
+    },
   });
 }

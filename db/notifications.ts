@@ -16,6 +16,8 @@ export const agentCommandsChannel = 'berth_agent_commands';
 export const agentRequestsChannel = 'berth_agent_requests';
 /** What may change a pool: the reconciler looks at once. Payload: the template, or `resume`. */
 export const prebuildsChannel = 'berth_prebuilds';
+/** Something is due that the clock did not bring: a user was suspended. */
+export const lifecycleChannel = 'berth_lifecycle';
 /** Something was put into an inbox. Payload: its user. */
 export const inboxChannel = 'berth_inbox';
 const channels = [
@@ -28,6 +30,7 @@ const channels = [
   agentCommandsChannel,
   agentRequestsChannel,
   prebuildsChannel,
+  lifecycleChannel,
   inboxChannel,
 ] as const;
 export type Channel = (typeof channels)[number];

@@ -1,3 +1,5 @@
+import { ttlInForce } from './lifecycle.ts';
+
 /** Deadline of a workspace in use. Source: spec/04 §6.3. */
 export interface BumpInput {
   readonly deadline: Date | null;
@@ -29,6 +31,6 @@ function bumpInterval(input: BumpInput, now: Date): number {
   const { activityBumpMs, nextStartAt } = input;
   const untilStart = nextStartAt === null ? 0 : nextStartAt.getTime() - now.getTime();
   if (untilStart <= 0 || untilStart >= activityBumpMs) return activityBumpMs;
-  const ttlMs = input.allowUserAutostop ? (input.ttlMs ?? 0) : input.defaultTtlMs;
+  const ttlMs = ttlInForce(input.ttlMs, input);
   return untilStart + (ttlMs > 0 ? ttlMs : activityBumpMs);
 }

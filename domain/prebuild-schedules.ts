@@ -1,4 +1,6 @@
+import { type CronField, dayNames, parseCronField } from './cron-fields.ts';
 import { isTimezone } from './timezones.ts';
+import { clockSpans, dayMs, hourMs, wallClockOf } from './wall-clock.ts';
 
 /**
  * Schedules of pools: a cron expression `* HOUR DOM MONTH DOW` names a continuous range of wall-clock time in the preset's zone,
@@ -22,13 +24,13 @@ export interface ScheduledPool {
 }
 
 const monthNames = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec'];
-const dayNames = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'];
-const fields = [
-  { name: 'hour', from: 0, to: 23, names: [] as string[] },
-  { name: 'day of month', from: 1, to: 31, names: [] as string[] },
+const fields: readonly CronField[] = [
+  { name: 'hour', from: 0, to: 23 },
+  { name: 'day of month', from: 1, to: 31 },
   { name: 'month', from: 1, to: 12, names: monthNames },
-  { name: 'day of week', from: 0, to: 7, names: dayNames },
-] as const;
+  // Day 7 is only another word for Sunday: `*` ends before it.
+  { name: 'day of week', from: 0, to: 7, last: 6, names: dayNames },
+];
 
 export type ParsedSchedule =
   | { readonly schedule: PrebuildSchedule; readonly problem?: undefined }
@@ -41,7 +43,7 @@ export function parsePrebuildSchedule(expression: string): ParsedSchedule {
     return { problem: `the schedule "${expression}" must have five fields, the first of them "*"` };
   const sets: Set<number>[] = [];
   for (const [place, field] of fields.entries()) {
-    const values = parseField(words[place + 1]!.toLowerCase(), field);
+    const values = parseCronField(words[place + 1]!, field);
     if (values === null)
       return {
         problem: `the schedule "${expression}" has no valid ${field.name}: "${words[place + 1]}" (${field.from}–${field.to})`,
@@ -58,30 +60,6 @@ export function parsePrebuildSchedule(expression: string): ParsedSchedule {
 
 /** A list with `*` among its parts is no restriction, nor are steps of one. */
 const isRestricted = (field: string): boolean => !field.split(',').some((part) => part === '*' || part === '*/1');
-
-/** `*`, numbers or names, ranges, steps, lists of these; null = not valid. */
-function parseField(text: string, field: (typeof fields)[number]): Set<number> | null {
-  const values = new Set<number>();
-  for (const part of text.split(',')) {
-    const match = /^(\*|[a-z\d]+)(?:-([a-z\d]+))?(?:\/(\d+))?$/.exec(part);
-    if (match === null || (match[1] === '*' && match[2] !== undefined)) return null;
-    const step = match[3] === undefined ? 1 : Number(match[3]);
-    const first = match[1] === '*' ? field.from : numberOf(match[1]!, field);
-    const open = match[1] === '*' || match[3] !== undefined;
-    // Day 7 is only another word for Sunday: `*` ends before it.
-    const end = field.names === dayNames ? 6 : field.to;
-    const last = match[2] !== undefined ? numberOf(match[2], field) : open ? end : first;
-    if (first === null || last === null || first > last || step < 1) return null;
-    for (let value = first; value <= last; value += step) values.add(value);
-  }
-  return values;
-}
-
-function numberOf(text: string, field: (typeof fields)[number]): number | null {
-  const named = (field.names as readonly string[]).indexOf(text);
-  const value = named >= 0 ? named + (field.names === monthNames ? 1 : 0) : /^\d{1,2}$/.test(text) ? Number(text) : NaN;
-  return value >= field.from && value <= field.to ? value : null;
-}
 
 interface LocalTime {
   readonly month: number;
@@ -132,8 +110,6 @@ export interface DesiredSize {
   readonly problem: string | undefined;
 }
 
-const hourMs = 3_600_000;
-const dayMs = 24 * hourMs;
 const longestSearchMs = 366 * dayMs;
 
 /** How many prebuilds a pool wants, by its schedules. Schedules that make no sense are not used, and `problem` says so. */
@@ -159,7 +135,7 @@ export function desiredSize(pool: ScheduledPool): DesiredSize {
     problem: undefined,
     nextBoundary(after) {
       const now = at(after);
-      for (const { start, end, offset } of clockSpans(wallClock, after.getTime())) {
+      for (const { start, end, offset } of clockSpans(wallClock, after.getTime(), after.getTime() + longestSearchMs)) {
         const [from, to] = [start + offset, end + offset];
         for (let day = from - (from % dayMs); day < to; day += dayMs) {
           const today = schedules.filter(({ schedule }) => isOnDay(schedule, localTime(day)));
@@ -201,36 +177,6 @@ export function desiredAt(pool: ScheduledPool, instant: Date): { desired: number
   return { desired: size.at(instant), ...(size.problem !== undefined && { problem: size.problem }) };
 }
 
-/** What a clock shows, in milliseconds as if that were UTC. */
-type WallClock = (instant: number) => number;
-
-/** To make a format takes forty times as long as to use it, and text is read faster than parts. */
-const clocks = new Map<string, WallClock>();
-const maxClocks = 100;
-
-function wallClockOf(timezone: string): WallClock {
-  const made = clocks.get(timezone);
-  if (made !== undefined) return made;
-  const format = new Intl.DateTimeFormat('en-US', {
-    timeZone: timezone,
-    hourCycle: 'h23',
-    year: 'numeric',
-    month: 'numeric',
-    day: 'numeric',
-    hour: 'numeric',
-    minute: 'numeric',
-    second: 'numeric',
-  });
-  const clock = (instant: number): number => {
-    const numbers = format.format(instant).split(/\D+/).map(Number);
-    const [month = 0, day = 0, year = 0, hour = 0, minute = 0, second = 0] = numbers;
-    return Date.UTC(year, month - 1, day, hour, minute, second) + (instant - Math.floor(instant / 1000) * 1000);
-  };
-  if (clocks.size >= maxClocks) clocks.clear();
-  clocks.set(timezone, clock);
-  return clock;
-}
-
 function localTime(wall: number): LocalTime {
   const date = new Date(wall);
   return {
@@ -239,27 +185,4 @@ function localTime(wall: number): LocalTime {
     weekday: date.getUTCDay(),
     hour: date.getUTCHours(),
   };
-}
-
-/** Cuts the time to be searched where the clock jumps, and at the midnights of UTC: no zone changes twice within a day. */
-function* clockSpans(wallClock: WallClock, from: number) {
-  const offsetAt = (instant: number): number => wallClock(instant) - instant;
-  const last = from + longestSearchMs;
-  let offset = offsetAt(from);
-  for (let start = from; start < last;) {
-    let end = Math.min(start - (start % dayMs) + dayMs, last);
-    let next = offsetAt(end);
-    if (next !== offset) {
-      // The new offset begins in (low, end].
-      for (let low = start; end - low > 1;) {
-        const middle = Math.floor((low + end) / 2);
-        if (offsetAt(middle) === offset) low = middle;
-        else end = middle;
-      }
-      next = offsetAt(end);
-    }
-    yield { start, end, offset };
-    start = end;
-    offset = next;
-  }
 }

@@ -218,6 +218,8 @@ export interface TemplateReferences {
   readonly metadataOf: Readonly<Record<string, string>>;
   /** Labels of resources with provisioners; absent in versions that were imported before it was kept. */
   readonly provisioned?: readonly string[];
+  /** Whether a `coder_metadata` has a daily cost other than 0; absent in versions that were imported before it was kept. */
+  readonly mayCost?: boolean;
 }
 
 /**

@@ -203,30 +203,29 @@ export function changedTemplateSettings(
   );
 }
 
-/** What a change of settings does to the template's live workspaces, prebuilds left out (spec/06 §6.1). */
+/** What a change of settings moves in the template's live workspaces, prebuilds left out. Source: spec/04 §7. */
 export interface WorkspaceEffects {
-  /** New TTL of every workspace; null = none. */
+  /** New TTL of every workspace; null = none, absent = as before. */
   readonly ttlMs?: number | null;
   /** Running builds lose their deadline, as far as their hard limit allows. */
-  readonly clearDeadlines: boolean;
-  /** No workspace starts by itself any more. */
-  readonly clearNextStart: boolean;
-  /** Autodelete of dormant workspaces after this many ms, 0 = never; absent = as before. */
-  readonly autodeleteAfterMs?: number;
+  readonly clearsDeadlines: boolean;
+  /** Another required stop: the hard limits of running builds. */
+  readonly movesRequiredStops: boolean;
+  /** Another rule for automatic starts: `next_start_at` of every workspace. */
+  readonly movesStarts: boolean;
+  /** Another time until dormant workspaces are deleted: `deleting_at`. */
+  readonly movesDeletions: boolean;
 }
 
 export function planWorkspaceEffects(before: TemplateSettings, change: Partial<TemplateSettings>): WorkspaceEffects {
   const after = { ...before, ...change };
-  const ttlMoves =
-    !after.allowUserAutostop && (change.defaultTtlMs !== undefined || change.allowUserAutostop !== undefined);
-  const startsForbidden = !after.allowUserAutostart || after.autostartBlockDaysOfWeek === everyDay;
-  const startRulesMove = change.allowUserAutostart !== undefined || change.autostartBlockDaysOfWeek !== undefined;
+  const moves = (...keys: (keyof TemplateSettings)[]): boolean => keys.some((key) => after[key] !== before[key]);
+  const ttlMoves = !after.allowUserAutostop && moves('defaultTtlMs', 'allowUserAutostop');
   return {
     ...(ttlMoves && { ttlMs: after.defaultTtlMs === 0 ? null : after.defaultTtlMs }),
-    clearDeadlines: ttlMoves && after.defaultTtlMs === 0,
-    clearNextStart: startRulesMove && startsForbidden,
-    ...(change.timeTilDormantAutodeleteMs !== undefined && {
-      autodeleteAfterMs: change.timeTilDormantAutodeleteMs,
-    }),
+    clearsDeadlines: ttlMoves && after.defaultTtlMs === 0,
+    movesRequiredStops: moves('autostopRequirementDaysOfWeek', 'autostopRequirementWeeks'),
+    movesStarts: moves('allowUserAutostart', 'autostartBlockDaysOfWeek'),
+    movesDeletions: moves('timeTilDormantAutodeleteMs'),
   };
 }

@@ -19,3 +19,6 @@ export function daysToBitmap(days: readonly string[]): { bitmap: number } | { pr
 
 /** Days of a bitmap, Monday first. */
 export const bitmapToDays = (bitmap: number): Weekday[] => weekdays.filter((_, bit) => (bitmap & (1 << bit)) !== 0);
+
+/** Whether a bitmap has a day of the week that is counted from Sunday = 0, as cron and `Date` do. */
+export const hasDay = (bitmap: number, dayOfWeek: number): boolean => (bitmap & (1 << ((dayOfWeek + 6) % 7))) !== 0;

@@ -1,3 +1,4 @@
+import { parseAutostartSchedule } from './autostart.ts';
 import { invalidField } from './errors.ts';
 
 const minuteMs = 60_000;
@@ -22,4 +23,15 @@ export function checkTtl(ttlMs: number): number {
   if (cut < minuteMs) throw invalidField('ttl_ms', 'must be at least one minute (60000)');
   if (cut > longestTtlMs) throw invalidField('ttl_ms', 'must be at most 30 days (2592000000)');
   return cut;
+}
+
+/**
+ * An autostart schedule as it is stored. It names one time of day: a workspace that starts every few minutes could not be stopped.
+ * Throws INVALID_INPUT for `schedule`. Source: spec/06 §8.1.
+ */
+export function checkAutostart(schedule: string): string {
+  const { minutes, hours, text } = parseAutostartSchedule(schedule);
+  if (minutes.length !== 1 || hours.length !== 1)
+    throw invalidField('schedule', 'must name one time of day: minute and hour are single numbers');
+  return text;
 }

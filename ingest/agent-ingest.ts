@@ -29,6 +29,8 @@ export interface IngestDeps {
   readonly listener: Listener;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  /** Time between two writes of when workspaces were used; default 60 s. */
+  readonly usedEveryMs?: number | undefined;
   now(): Date;
 }
 
@@ -47,7 +49,11 @@ export function createAgentIngest(deps: IngestDeps) {
   const notify = createNotifyGroup({ db, onFailed: failed('notify') });
   const auth = createAgentAuth({ db, listener, notify, onAsked: metrics.agentAuthAsked });
   const connections = createConnections({ db, notify, replicaId: randomUUID(), onFailed: failed('connections') });
-  const usage = createUsageTracker({ db, onFailed: failed('usage') });
+  const usage = createUsageTracker({
+    db,
+    usedEveryMs: deps.usedEveryMs,
+    onFailed: (err, again) => logger[again ? 'error' : 'warn']({ err, kind: 'usage' }, 'agent traffic was not written'),
+  });
   const stats = createStatsIntake({ db, usage, ...batchOf('stats') });
   const metadata = createMetadataIntake({ db, notify, ...batchOf('metadata') });
   const metadataWatch = createMetadataWatch({ db, listener, onFailed: failed('metadata watch') });

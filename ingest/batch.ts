@@ -13,6 +13,8 @@ export interface BatchOptions<T> {
   readonly flushAt: number;
   /** More are dropped. */
   readonly capacity: number;
+  /** What could not be written waits until it can be; default: it has one more chance. */
+  readonly keepsFailed?: boolean;
   readonly onDropped?: (count: number) => void;
   readonly onFailed?: (err: unknown, count: number) => void;
   readonly onFlushed?: (seconds: number, count: number) => void;
@@ -60,9 +62,9 @@ export function createBatch<T>(options: BatchOptions<T>): Batch<T> {
       options.onFlushed?.((performance.now() - startedAt) / 1000, values.size);
     } catch (err) {
       options.onFailed?.(err, values.size);
-      // Once more with the next ones; what has failed twice is given up.
+      // Once more with the next ones; what has failed twice is given up, unless it is to be kept.
       for (const [key, value] of values) {
-        if (again.get(key) === value) options.onDropped?.(1);
+        if (again.get(key) === value && options.keepsFailed !== true) options.onDropped?.(1);
         else if (waiting.has(key)) waiting.set(key, newer(value, waiting.get(key)!));
         else {
           waiting.set(key, value);

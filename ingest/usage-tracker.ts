@@ -4,7 +4,7 @@ import { bumpedDeadline } from '../domain/activity-bump.ts';
 import { createBatch } from './batch.ts';
 import { RecentMap } from './recent-map.ts';
 
-const usedEveryMs = 60_000;
+const defaultUsedEveryMs = 60_000;
 const bumpEveryMs = 1_000;
 const perStatement = 1_000;
 /** A workspace is bumped at most so often. */
@@ -19,18 +19,35 @@ export interface UsageTracker {
   close(): Promise<void>;
 }
 
+export interface UsageTrackerDeps {
+  readonly db: Db;
+  /** Default: 60 s. */
+  readonly usedEveryMs?: number | undefined;
+  /** `again`: the one before has failed as well. */
+  readonly onFailed: (err: unknown, again: boolean) => void;
+}
+
 /**
- * When workspaces were used, written together; a later time is never replaced. At most a minute of it is lost with the process.
- * Source: spec/04 §8.
+ * When workspaces were used, written together; a later time is never replaced, and what cannot be written waits. At most a minute
+ * of it is lost with the process. Source: spec/04 §8.
  */
-export function createUsageTracker(deps: { db: Db; onFailed: (err: unknown, count: number) => void }): UsageTracker {
-  const { db, onFailed } = deps;
+export function createUsageTracker(deps: UsageTrackerDeps): UsageTracker {
+  const { db, usedEveryMs = defaultUsedEveryMs } = deps;
+  let failedBefore = false;
   const options = {
     newer: (waiting: Use, next: Use) => (next.at > waiting.at ? next : waiting),
     keyOf: (use: Use) => use.workspaceId,
     capacity: Infinity,
     flushAt: Infinity,
-    onFailed,
+    // There are no more of them than workspaces.
+    keepsFailed: true,
+    onFailed: (err: unknown) => {
+      deps.onFailed(err, failedBefore);
+      failedBefore = true;
+    },
+    onFlushed: () => {
+      failedBefore = false;
+    },
   };
   const uses = createBatch<Use>({
     ...options,

@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import { lifecycleEvents } from './lifecycle-events.ts';
 import { prebuildEvents } from './prebuild-events.ts';
 
 /**
@@ -50,6 +51,7 @@ export function createMetrics(options: { version: string; defaultMetrics?: boole
   const agents = agentMetrics(registers);
   const purges = purgeMetrics(registers);
   const prebuilds = prebuildEvents(registers);
+  const lifecycle = lifecycleEvents(registers);
   const snapshotErrors = new Counter({
     name: 'coderd_metrics_snapshot_errors_total',
     help: 'Reads of the database for gauges that failed: the page shows the values from before.',
@@ -78,6 +80,7 @@ export function createMetrics(options: { version: string; defaultMetrics?: boole
     ...agents,
     ...purges,
     ...prebuilds,
+    ...lifecycle,
     snapshotFailed: (snapshot: string): void => snapshotErrors.inc({ snapshot }),
     seriesDropped: (family: string, count = 1): void => seriesDropped.inc({ family }, count),
     /** `build_reason` is the stored reason, except `prebuild` for builds of the reconciler. */

@@ -94,7 +94,7 @@ const childTypes = new Set(['coder_app', 'coder_script', 'coder_env', 'coder_dev
 const hostTypes = new Set(['coder_agent', 'coder_devcontainer']);
 
 /**
- * What each child and each `coder_metadata` names, from the configuration in a plan's JSON, plus the graph's edges.
+ * What each child and each `coder_metadata` names, and whether anything can cost, from the configuration in a plan's JSON, plus the graph's edges.
  * `present` are the labels that have an instance in the plan.
  * A value keeps a literal instance key (`terraform_data.vm[1]`) because at plan time nothing else tells which instance.
  */
@@ -113,6 +113,7 @@ export function referencesOfConfiguration(
   const agentOf: Record<string, string> = {};
   const metadataOf: Record<string, string> = {};
   const provisioned: string[] = [];
+  let mayCost = false;
   for (const resource of resources) {
     if (listAt(resource.config, 'provisioners').length > 0) provisioned.push(resource.label);
     if (childTypes.has(resource.type)) {
@@ -123,6 +124,7 @@ export function referencesOfConfiguration(
       const host = hosts.find((address) => present.has(labelOf(address))) ?? hosts[0];
       if (host !== undefined) agentOf[resource.label] = host;
     } else if (resource.type === 'coder_metadata') {
+      mayCost ||= hasCost(objectAt(resource.config, 'expressions'));
       const targets = reached(resource, 'resource_id').filter((reference) =>
         isInfrastructure(typeOf.get(labelOf(addressOfReference(reference)))),
       );
@@ -130,7 +132,13 @@ export function referencesOfConfiguration(
       if (longest !== undefined) metadataOf[resource.label] = addressOfReference(longest);
     }
   }
-  return { edges, agentOf, metadataOf, provisioned: provisioned.toSorted() };
+  return { edges, agentOf, metadataOf, provisioned: provisioned.toSorted(), mayCost };
+}
+
+/** What is written there is listed even when its value cannot be told (a function call: `{}`); a variable may be anything. */
+function hasCost(expressions: JsonObject): boolean {
+  const cost = expressions['daily_cost'];
+  return isObject(cost) && !('constant_value' in cost && (cost['constant_value'] ?? 0) === 0);
 }
 
 const isInfrastructure = (type: string | undefined): boolean =>

@@ -8,14 +8,14 @@ import { createTemporalStarter, isWorkflowOpen, nativeConnectionOptions } from '
 import { type Config, loadConfig } from '../config.ts';
 import { connect } from '../db/client.ts';
 import { createColumnCipher, loadEncryptionKeys } from '../db/encryption.ts';
-import { createListener } from '../db/notifications.ts';
+import { type Channel, createListener, lifecycleChannel, prebuildsChannel } from '../db/notifications.ts';
 import { CONTROL_TASK_QUEUE } from '../domain/ids.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
 import { version } from '../api/version.ts';
 import { runProcess } from './process.ts';
-import { createReconcileKicks } from './reconcile-kicks.ts';
-import { ensureSchedules, triggerReconciliation } from './schedules.ts';
+import { createScheduleKicks } from './schedule-kicks.ts';
+import { ensureSchedules, lifecycleScheduleId, reconcileScheduleId, triggerSchedule } from './schedules.ts';
 import { freeLoopbackAddress, installRuntime, serveWorkerMetrics } from './temporal-runtime.ts';
 
 /** Process entry: all workflows, and the activities that only touch the database or Temporal. */
@@ -39,12 +39,16 @@ await runProcess(logger, async () => {
     applicationName: 'berth-control',
   });
   const listener = await createListener(database.sql);
-  const kicks = createReconcileKicks({ listener, trigger: () => triggerReconciliation(client), logger });
+  const kicksOf = (channel: Channel, scheduleId: string) =>
+    createScheduleKicks({ listener, channel, trigger: () => triggerSchedule(client, scheduleId), logger });
+  const kicks = kicksOf(prebuildsChannel, reconcileScheduleId);
+  const lifecycleKicks = kicksOf(lifecycleChannel, lifecycleScheduleId);
   const keys = loadEncryptionKeys(
     config.CODER_EXTERNAL_TOKEN_ENCRYPTION_KEYS,
     join(config.BERTH_DATA_DIR, 'encryption.key'),
   );
   const metrics = createMetrics({ version });
+  const halfOfConnections = Math.max(1, Math.floor(config.CODER_PG_CONN_MAX_OPEN / 2));
   await ensureSchedules(client, { reconcileEveryMs: config.CODER_WORKSPACE_PREBUILDS_RECONCILIATION_INTERVAL });
   const worker = await Worker.create({
     connection,
@@ -70,9 +74,13 @@ await runProcess(logger, async () => {
           maxInFlight: null,
         },
         backoffLookbackMs: config.CODER_WORKSPACE_PREBUILDS_RECONCILIATION_BACKOFF_LOOKBACK_PERIOD,
+        quotaEnabled: config.CODER_QUOTA_ENABLED,
       },
       maxInFlight: config.CODER_WORKSPACE_PREBUILDS_MAX_IN_FLIGHT,
-      poolConcurrency: Math.max(1, Math.floor(config.CODER_PG_CONN_MAX_OPEN / 2)),
+      poolConcurrency: halfOfConnections,
+      rules: { autostartMaxLatenessMs: config.CODER_AUTOSTART_MAX_LATENESS },
+      lifecycleConcurrency: Math.min(config.CODER_LIFECYCLE_CONCURRENCY, halfOfConnections),
+      maxBuildsPerTick: config.CODER_LIFECYCLE_MAX_PER_TICK,
       wakeAt: kicks.wakeAt,
     }),
     shutdownGraceTime: '10 seconds',
@@ -86,6 +94,7 @@ await runProcess(logger, async () => {
   });
   const done = worker.run().finally(async () => {
     kicks.close();
+    lifecycleKicks.close();
     await closeMetrics();
     await listener.close();
     await database.close();

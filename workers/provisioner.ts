@@ -12,7 +12,7 @@ import { heldBy } from '../activities/job-lease.ts';
 import { sweepPreparedSources } from '../activities/prepared-source.ts';
 import { sweepWorkRoot } from '../activities/work-root.ts';
 import { nativeConnectionOptions } from '../commands/temporal.ts';
-import { loadConfig, workerEnvironment } from '../config.ts';
+import { loadConfig, quietHoursSettings, workerEnvironment } from '../config.ts';
 import { connect } from '../db/client.ts';
 import { createColumnCipher, loadEncryptionKeys } from '../db/encryption.ts';
 import { storeAgentBundle } from '../db/queries/files.ts';
@@ -122,6 +122,8 @@ await runProcess(logger, async () => {
       forceCancelMs: config.CODER_PROVISIONER_FORCE_CANCEL_INTERVAL,
       buildTimeoutMs: config.CODER_BUILD_TIMEOUT,
       drainTimeoutMs: config.CODER_AGENT_DRAIN_TIMEOUT,
+      quietHours: quietHoursSettings(config),
+      quotaEnabled: config.CODER_QUOTA_ENABLED,
       externalAuthIds: config.CODER_EXTERNAL_AUTH_IDS,
       maxTokenLifetimeMs: config.CODER_MAX_TOKEN_LIFETIME,
     }),

@@ -6,6 +6,7 @@ export interface ScheduleSettings {
 }
 
 export const reconcileScheduleId = 'reconcile-prebuilds';
+export const lifecycleScheduleId = 'run-lifecycle';
 
 /** The cron workflows (design §1). Catch-up window = one interval: the default would replay a year of ticks. */
 const schedulesOf = ({ reconcileEveryMs }: ScheduleSettings): readonly ScheduleOptions[] => [
@@ -34,6 +35,20 @@ const schedulesOf = ({ reconcileEveryMs }: ScheduleSettings): readonly ScheduleO
       taskQueue: CONTROL_TASK_QUEUE,
       workflowRunTimeout: '10 minutes',
       staticSummary: 'Brings the pools of prebuilt workspaces to their sizes',
+      args: [],
+    },
+  },
+  {
+    scheduleId: lifecycleScheduleId,
+    spec: { intervals: [{ every: '1 minute' }] },
+    policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1 minute' },
+    action: {
+      type: 'startWorkflow',
+      workflowType: 'runLifecycle',
+      workflowId: lifecycleScheduleId,
+      taskQueue: CONTROL_TASK_QUEUE,
+      workflowRunTimeout: '10 minutes',
+      staticSummary: 'Starts, stops, puts to sleep and deletes workspaces by the clock',
       args: [],
     },
   },
@@ -74,6 +89,6 @@ export async function ensureSchedules(client: Client, settings: ScheduleSettings
   }
 }
 
-/** Begins a cycle now, or one more after the one that runs. */
-export const triggerReconciliation = (client: Client): Promise<void> =>
-  client.schedule.getHandle(reconcileScheduleId).trigger(ScheduleOverlapPolicy.BUFFER_ONE);
+/** Begins a run now, or one more after the one that goes on. */
+export const triggerSchedule = (client: Client, scheduleId: string): Promise<void> =>
+  client.schedule.getHandle(scheduleId).trigger(ScheduleOverlapPolicy.BUFFER_ONE);

@@ -74,3 +74,13 @@ export const prebuilds = proxyActivities<Pick<Activities, 'planPrebuildCycle' | 
     nonRetryableErrorTypes,
   },
 });
+
+/**
+ * Pages of what is due by the clock. Any attempt may be the second: what was done is due no longer. The run's ten minutes end what
+ * cannot be done; it stays due.
+ */
+export const lifecycle = proxyActivities<Pick<Activities, 'runLifecyclePage'>>({
+  startToCloseTimeout: '5 minutes',
+  heartbeatTimeout: '10 seconds',
+  retry: { initialInterval: '1 second', backoffCoefficient: 2, maximumInterval: '30 seconds', nonRetryableErrorTypes },
+});

@@ -51,7 +51,10 @@ export function registerAgentAppRoutes(app: App, deps: AppDeps): void {
     db: deps.db,
     now: deps.now,
     recordAiUse: createRecordAiUse(deps),
-    onActivity: (workspaceId, at) => deps.agents.usage.active(workspaceId, at),
+    onActivity: (workspaceId, at) => {
+      deps.agents.usage.used(workspaceId, at);
+      deps.agents.usage.active(workspaceId, at);
+    },
   });
   app.openapi(reportHealth, async (c) => {
     const body = c.req.valid('json');

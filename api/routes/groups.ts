@@ -24,6 +24,7 @@ export const Group = z
     source: z.enum(['user', 'oidc']),
   })
   .openapi('Group');
+export type GroupBody = z.infer<typeof Group>;
 const NewGroup = z
   .object({
     name: z.string(),

@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi';
+import { quietHoursSettings } from '../../config.ts';
 import { setQuietHours } from '../../commands/users.ts';
 import { getAppearance, getGitSshKey, setAppearance } from '../../commands/user-settings.ts';
 import { getOrganizationByRef, listOrganizations } from '../../db/queries/organizations.ts';
@@ -6,7 +7,13 @@ import { getUserByRef } from '../../db/queries/users.ts';
 import type { UserRow } from '../../db/queries/users.ts';
 import { authorize, userObject } from '../../domain/authorization.ts';
 import { notFound } from '../../domain/errors.ts';
-import { defaultQuietHours, nextQuietHours, parseQuietHours } from '../../domain/quiet-hours.ts';
+import {
+  type QuietHoursSettings,
+  effectiveQuietHours,
+  nextQuietHours,
+  quietHoursText,
+  quietHoursTime,
+} from '../../domain/quiet-hours.ts';
 import { callerOf } from '../context.ts';
 import type { App, AppDeps } from '../context.ts';
 import { defineRoute } from '../route.ts';
@@ -104,16 +111,14 @@ const organizationByName = defineRoute({
   responses: { 200: json(Organization, 'Organization') },
 });
 
-function toQuietHours(user: UserRow, now: Date): z.input<typeof QuietHours> {
-  const set = user.quietHoursSchedule !== '';
-  const raw = set ? user.quietHoursSchedule : defaultQuietHours;
-  const hours = parseQuietHours(raw);
-  const two = (value: number) => String(value).padStart(2, '0');
+function toQuietHours(user: UserRow, settings: QuietHoursSettings, now: Date): z.input<typeof QuietHours> {
+  const hours = effectiveQuietHours({ ...settings, userSchedule: user.quietHoursSchedule });
   return {
-    raw_schedule: raw,
-    user_set: set,
-    user_can_set: true,
-    time: `${two(hours.hour)}:${two(hours.minute)}`,
+    raw_schedule: quietHoursText(hours),
+    // What somebody has set before counts no longer where nobody may set any.
+    user_set: settings.allowCustom && user.quietHoursSchedule !== '',
+    user_can_set: settings.allowCustom,
+    time: quietHoursTime(hours),
     timezone: hours.timezone,
     next: toWireTime(nextQuietHours(hours, now)),
   };
@@ -122,6 +127,7 @@ function toQuietHours(user: UserRow, now: Date): z.input<typeof QuietHours> {
 /** What a person sets for himself. Source: spec/06 §3. */
 export function registerUserSettingRoutes(app: App, deps: AppDeps): void {
   const { db } = deps;
+  const quietHours = quietHoursSettings(deps.config);
   app.openapi(getAppearanceRoute, async (c) => {
     const user = await getUserByRef(db, c.var.subject, c.req.valid('param').user);
     const { themePreference, terminalFont } = await getAppearance(deps, callerOf(c), user);
@@ -140,15 +146,13 @@ export function registerUserSettingRoutes(app: App, deps: AppDeps): void {
   app.openapi(getQuietHours, async (c) => {
     const user = await getUserByRef(db, c.var.subject, c.req.valid('param').user);
     authorize(c.var.subject, 'read_personal', userObject(user.id));
-    return c.json(toQuietHours(user, deps.now()), 200);
+    return c.json(toQuietHours(user, quietHours, deps.now()), 200);
   });
   app.openapi(putQuietHours, async (c) => {
-    const { schedule } = c.req.valid('json');
-    // An empty one goes back to the default.
-    if (schedule !== '') parseQuietHours(schedule);
     const user = await getUserByRef(db, c.var.subject, c.req.valid('param').user);
-    const changed = await setQuietHours(deps, callerOf(c), { userId: user.id, schedule: schedule.trim() });
-    return c.json(toQuietHours(changed, deps.now()), 200);
+    const { schedule } = c.req.valid('json');
+    const changed = await setQuietHours(deps, callerOf(c), { userId: user.id, schedule });
+    return c.json(toQuietHours(changed, quietHours, deps.now()), 200);
   });
   for (const [route, renew] of [
     [getKey, false],

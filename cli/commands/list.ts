@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import type { CliContext } from '../context.ts';
-import { ago, duration, statusText, table } from '../format.ts';
+import { ago, statusText, table } from '../format.ts';
 import { parseWhole } from '../parse-values.ts';
+import { whenText } from '../times.ts';
 import type { Workspace } from '../types.ts';
 
 interface ListOptions {
@@ -41,18 +42,19 @@ function pageText({ output, now }: CliContext, { workspaces, count }: Page, { al
     return query === ''
       ? 'No workspaces. Make one: berth create <name> --template <template>'
       : 'No workspace matches.';
+  const when = (instant: string | null) => (instant === null ? '' : whenText(instant, now()));
   const rows = workspaces.map((workspace) => [
     `${all === true ? `${workspace.owner_name}/` : ''}${workspace.name}${workspace.favorite ? ' ★' : ''}`,
     workspace.template_display_name || workspace.template_name,
-    statusText(workspace.latest_build.status, colors),
+    `${statusText(workspace.latest_build.status, colors)}${workspace.dormant_at === null ? '' : colors.yellow(', dormant')}`,
     workspace.health.healthy ? '' : colors.red('unhealthy'),
     ago(workspace.latest_build.created_at, now()),
     workspace.outdated ? 'outdated' : '',
-    workspace.autostart_schedule ?? '',
-    workspace.ttl_ms === undefined ? '' : duration(workspace.ttl_ms),
+    when(workspace.next_start_at),
+    when(workspace.latest_build.deadline),
   ]);
   const text = table(
-    ['WORKSPACE', 'TEMPLATE', 'STATUS', 'HEALTH', 'LAST BUILD', 'VERSION', 'STARTS AT', 'STOPS AFTER'],
+    ['WORKSPACE', 'TEMPLATE', 'STATUS', 'HEALTH', 'LAST BUILD', 'VERSION', 'STARTS AT', 'STOPS AT'],
     rows,
     colors,
   );

@@ -5,7 +5,7 @@ import { collectPairs } from '../parse-values.ts';
 import { followBuild, pendingText } from '../run-build.ts';
 import { getPreset, getTemplate, getVersion, requireKnownParameters } from '../templates.ts';
 import type { ParameterValue, Workspace } from '../types.ts';
-import { getWorkspace, requestBuild } from '../workspaces.ts';
+import { getWorkspace, requestBuild, wakeWorkspace } from '../workspaces.ts';
 import { runningText } from './workspace-text.ts';
 
 interface StartOptions {
@@ -19,7 +19,7 @@ interface StartOptions {
 export function registerStart(program: Command, context: () => CliContext): void {
   program
     .command('start <workspace>')
-    .description('start a workspace, or apply new parameters to a running one')
+    .description('start a workspace, or apply new parameters to a running one; a dormant one is woken first')
     .option('-p, --parameter <name=value>', 'new value of a parameter; the others stay as they were', collectPairs)
     .option('--preset <name>', 'preset with values for the parameters')
     .option('--template-version <name>', 'with this version of the template')
@@ -36,6 +36,10 @@ export function registerStart(program: Command, context: () => CliContext): void
           : await getPreset(client, versionId ?? workspace.latest_build.template_version_id, options.preset);
       const chosen = versionId ?? workspace.latest_build.template_version_id;
       await requireKnownParameters(client, chosen, options.parameter ?? []);
+      if (workspace.dormant_at !== null) {
+        await wakeWorkspace(client, workspace);
+        cli.output.say(`${workspace.name} was dormant and is awake again`);
+      }
       const build = await requestBuild(client, workspace, {
         build: {
           transition: 'start',

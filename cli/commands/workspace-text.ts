@@ -2,6 +2,7 @@ import { failingAgents, plainText } from '../agents.ts';
 import { ago, duration, facts, statusText, table } from '../format.ts';
 import { orphansText } from '../orphans.ts';
 import type { Colors } from '../output.ts';
+import { scheduleText, whenText } from '../times.ts';
 import { verbOf } from '../run-build.ts';
 import type {
   AgentMetadata,
@@ -51,6 +52,7 @@ export interface WorkspaceDetails {
 /** Everything that one looks for in a workspace. */
 export function workspaceText({ workspace, parameters, metadata = {}, now }: WorkspaceDetails, colors: Colors): string {
   const { latest_build: build } = workspace;
+  const when = (instant: string | null) => (instant === null ? null : whenText(instant, now));
   const head = facts(
     [
       ['workspace', `${workspace.owner_name}/${workspace.name}${workspace.favorite ? ' ★' : ''}`],
@@ -63,10 +65,13 @@ export function workspaceText({ workspace, parameters, metadata = {}, now }: Wor
       ['update', workspace.outdated ? `berth start ${workspace.name} --update` : null],
       ['build', `${build.build_number}, ${verbOf(build)} by ${build.initiator_name}, ${ago(build.created_at, now)}`],
       ['error', build.job.error === undefined ? null : colors.red(build.job.error)],
-      ['starts at', workspace.autostart_schedule],
+      ['starts at', workspace.autostart_schedule === undefined ? null : scheduleText(workspace.autostart_schedule)],
+      ['starts next', when(workspace.next_start_at)],
       ['stops after', workspace.ttl_ms === undefined ? null : duration(workspace.ttl_ms)],
-      ['stops at', build.deadline],
-      ['dormant since', workspace.dormant_at],
+      ['stops at', when(build.deadline)],
+      ['at the latest', when(build.max_deadline)],
+      ['dormant since', when(workspace.dormant_at)],
+      ['deleted at', when(workspace.deleting_at)],
       ['daily cost', build.daily_cost === 0 ? null : String(build.daily_cost)],
       ['id', workspace.id],
     ],

@@ -1,7 +1,7 @@
 import { and, eq, inArray, ne, sql } from 'drizzle-orm';
 import type { BumpInput } from '../../domain/activity-bump.ts';
 import { PREBUILDS_SYSTEM_USER_ID } from '../../domain/ids.ts';
-import type { Db } from '../client.ts';
+import { type Db, pipelined, transaction } from '../client.ts';
 import { agentStatesChannel } from '../notifications.ts';
 import type { workspaceAgentStats } from '../schema/agent-reports.ts';
 import { provisionerJobs } from '../schema/provisioner-jobs.ts';
@@ -28,19 +28,23 @@ export async function insertAgentStats(db: Db, rows: readonly NewAgentStats[]): 
       "sessionCountSsh" bigint, "sessionCounts" jsonb, "usage" boolean)`);
 }
 
+/** A gathering process waits no longer for rows that somebody holds: it has them still, and tries again. */
+const statementTimeout = sql`set local statement_timeout = '10s'`;
+
 /** Moves `last_used_at` forward, never back, and never of a prebuild. Ids in one order: no deadlocks between processes. */
 export async function touchWorkspaces(db: Db, uses: readonly { workspaceId: string; at: Date }[]): Promise<void> {
   const rows = uses
     .toSorted((a, b) => (a.workspaceId < b.workspaceId ? -1 : 1))
     .map(({ workspaceId, at }) => ({ id: workspaceId, at: at.getTime() / 1_000 }));
-  await db.execute(sql`
+  const update = sql`
     with used as (
       select w.id, to_timestamp(r.at) as at
       from json_to_recordset(${JSON.stringify(rows)}::text::json) as r(id uuid, at float8) join workspaces w on w.id = r.id
       where w.owner_id <> ${PREBUILDS_SYSTEM_USER_ID}::uuid and w.last_used_at < to_timestamp(r.at)
       order by w.id for update of w
     )
-    update workspaces w set last_used_at = greatest(w.last_used_at, used.at) from used where w.id = used.id`);
+    update workspaces w set last_used_at = greatest(w.last_used_at, used.at) from used where w.id = used.id`;
+  await transaction(db, (tx) => pipelined([tx.execute(statementTimeout), tx.execute(update)]));
 }
 
 export interface BumpCandidate extends BumpInput {
@@ -79,7 +83,7 @@ export async function listBumpCandidates(db: Db, workspaceIds: readonly string[]
     );
 }
 
-/** A deadline that somebody moved meanwhile stays as he wants it. */
+/** A deadline that somebody moved meanwhile stays as he wants it; a hard limit that came meanwhile holds. */
 export async function moveDeadlines(
   db: Db,
   moves: readonly { buildId: string; from: Date; to: Date }[],
@@ -88,12 +92,17 @@ export async function moveDeadlines(
   const rows = moves
     .toSorted((a, b) => (a.buildId < b.buildId ? -1 : 1))
     .map(({ buildId, from, to }) => ({ id: buildId, old: from.toISOString(), new: to.toISOString() }));
-  await db.execute(sql`
-    with moved as (
-      update workspace_builds b set deadline = r.new, updated_at = now()
+  const update = sql`
+    with due as (
+      select b.id, least(r.new, b.max_deadline) as deadline
       from json_to_recordset(${JSON.stringify(rows)}::text::json) as r(id uuid, old timestamptz, new timestamptz)
-      where b.id = r.id and date_trunc('milliseconds', b.deadline) = r.old and b.is_latest
+      join workspace_builds b on b.id = r.id
+      where date_trunc('milliseconds', b.deadline) = r.old and b.is_latest and least(r.new, b.max_deadline) > b.deadline
+      order by b.id for update of b
+    ), moved as (
+      update workspace_builds b set deadline = due.deadline, updated_at = now() from due where b.id = due.id
       returning b.workspace_id
     )
-    select pg_notify(${agentStatesChannel}, workspace_id::text) from moved`);
+    select pg_notify(${agentStatesChannel}, workspace_id::text) from moved`;
+  await transaction(db, (tx) => pipelined([tx.execute(statementTimeout), tx.execute(update)]));
 }

@@ -4,6 +4,7 @@ import { NIL_UUID } from '../../domain/ids.ts';
 import type { Subject } from '../../domain/subject.ts';
 import { readableBy } from '../authorization-filter.ts';
 import type { Db } from '../client.ts';
+import { toJson } from '../json.ts';
 import type { AuditDiff } from '../schema/audit-logs.ts';
 import { auditLogs } from '../schema/audit-logs.ts';
 import { organizations, users } from '../schema/users.ts';
@@ -36,31 +37,38 @@ export interface NewAuditRow {
   readonly additionalFields?: Readonly<Record<string, unknown>>;
 }
 
+/** Writes one row; see insertAudits. */
+export const insertAudit = (tx: Db, row: NewAuditRow): Promise<void> => insertAudits(tx, [row]);
+
 /**
- * Writes one row; call it in the transaction of the change, so that both happen or neither. A retry of background work
- * (`origin.actor` set) meets its own row and changes nothing. Source: spec/07 §11.
+ * Writes rows; call it in the transaction of the change, so that both happen or neither. A retry of background work
+ * (`origin.actor` set) meets its own rows and changes nothing. Source: spec/07 §11.
  */
-export async function insertAudit(tx: Db, row: NewAuditRow): Promise<void> {
-  await tx
-    .insert(auditLogs)
-    .values({
-      time: row.time,
-      userId: row.origin.userId,
-      actor: row.origin.actor,
-      organizationId: row.organizationId ?? NIL_UUID,
-      ip: row.origin.ip,
-      userAgent: row.origin.userAgent.slice(0, 256),
-      resourceType: row.resourceType,
-      resourceId: row.resourceId,
-      resourceTarget: row.resourceTarget,
-      resourceIcon: row.resourceIcon ?? '',
-      action: row.action,
-      diff: row.diff ?? {},
-      statusCode: row.statusCode ?? 200,
-      additionalFields: row.additionalFields ?? {},
-      requestId: row.origin.requestId,
-    })
-    .onConflictDoNothing();
+export async function insertAudits(tx: Db, rows: readonly NewAuditRow[]): Promise<void> {
+  const records = rows.map((row) => ({
+    time: row.time,
+    user_id: row.origin.userId,
+    actor: row.origin.actor,
+    organization_id: row.organizationId ?? NIL_UUID,
+    ip: row.origin.ip,
+    user_agent: row.origin.userAgent.slice(0, 256),
+    resource_type: row.resourceType,
+    resource_id: row.resourceId,
+    resource_target: row.resourceTarget,
+    resource_icon: row.resourceIcon ?? '',
+    action: row.action,
+    diff: row.diff ?? {},
+    status_code: row.statusCode ?? 200,
+    additional_fields: row.additionalFields ?? {},
+    request_id: row.origin.requestId,
+  }));
+  await tx.execute(sql`
+    insert into audit_logs (time, user_id, actor, organization_id, ip, user_agent, resource_type, resource_id, resource_target,
+      resource_icon, action, diff, status_code, additional_fields, request_id)
+    select time, user_id, actor, organization_id, ip, user_agent, resource_type, resource_id, resource_target,
+      resource_icon, action, diff, status_code, additional_fields, request_id
+    from json_populate_recordset(null::audit_logs, ${toJson(records)}::text::json)
+    on conflict do nothing`);
 }
 
 export interface AuditFilter {

@@ -63,6 +63,8 @@ export interface Candidate {
   readonly agents: readonly { readonly id: string; readonly name: string }[];
   readonly instantClaim: boolean;
   readonly dependencies: ClaimDependencies | null;
+  /** Credits a day, which its new owner's budget has to have. */
+  readonly dailyCost: number;
 }
 
 /**
@@ -75,8 +77,9 @@ export async function recheckCandidate(tx: Db, wish: ClaimWish, id: string): Pro
     agents: Candidate['agents'];
     instant_claim: boolean;
     dependencies: ClaimDependencies | null;
+    daily_cost: number;
   }>(sql`
-    select w.name, t.instant_claim, v.claim_dependencies as dependencies, (
+    select w.name, t.instant_claim, v.claim_dependencies as dependencies, b.daily_cost, (
       select coalesce(json_agg(json_build_object('id', a.id, 'name', a.name) order by a.id), '[]')
       from workspace_resources r
       join live_workspace_agents a on a.resource_id = r.id and a.parent_id is null
@@ -92,6 +95,7 @@ export async function recheckCandidate(tx: Db, wish: ClaimWish, id: string): Pro
         agents: row.agents,
         instantClaim: row.instant_claim,
         dependencies: row.dependencies,
+        dailyCost: row.daily_cost,
       };
 }
 
@@ -100,6 +104,7 @@ export interface NewOwner {
   readonly ownerId: string;
   readonly name: string;
   readonly autostartSchedule: string | null;
+  readonly nextStartAt: Date | null;
   readonly ttlMs: number | null;
   readonly automaticUpdates: 'always' | 'never';
   readonly now: Date;
@@ -110,7 +115,8 @@ export async function giveWorkspace(tx: Db, to: NewOwner): Promise<void> {
   const now = to.now.toISOString();
   const rows = await tx.execute(sql`
     update workspaces set owner_id = ${to.ownerId}, name = ${to.name}, updated_at = ${now}, last_used_at = ${now},
-      claimed_at = ${now}, autostart_schedule = ${to.autostartSchedule}, ttl_ms = ${to.ttlMs}, next_start_at = null,
+      claimed_at = ${now}, autostart_schedule = ${to.autostartSchedule}, ttl_ms = ${to.ttlMs},
+      next_start_at = ${to.nextStartAt?.toISOString() ?? null},
       dormant_at = null, deleting_at = null, automatic_updates = ${to.automaticUpdates}::automatic_updates,
       favorite = false, user_acl = '{}', group_acl = '{}'
     where id = ${to.workspaceId} and owner_id = ${PREBUILDS_SYSTEM_USER_ID}::uuid and not deleted returning id`);

@@ -34,8 +34,11 @@ const matching = ({ targets, templates, readStatus }: InboxFilter): SQL | undefi
     readStatus === 'all' ? undefined : readStatus === 'read' ? isNotNull(inbox.readAt) : isNull(inbox.readAt),
   );
 
-export async function insertInboxNotification(tx: Db, row: typeof inbox.$inferInsert): Promise<void> {
-  await tx.insert(inbox).values(row).onConflictDoNothing({ target: inbox.id });
+export async function insertInboxNotifications(tx: Db, rows: readonly (typeof inbox.$inferInsert)[]): Promise<void> {
+  await tx
+    .insert(inbox)
+    .values([...rows])
+    .onConflictDoNothing({ target: inbox.id });
 }
 
 /** Newest first, behind `startingBefore` if it is given. */

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import { and, eq, sql } from 'drizzle-orm';
+import { and, eq, inArray, sql } from 'drizzle-orm';
 import { type NotificationTemplate, renderNotification } from '../../domain/notifications.ts';
 import { type Db, pipelined } from '../client.ts';
 import { inboxChannel, notify } from '../notifications.ts';
 import { type NotificationPayload, notificationMessages } from '../schema/notifications.ts';
 import { users } from '../schema/users.ts';
-import { insertInboxNotification } from './inbox-notifications.ts';
+import { insertInboxNotifications } from './inbox-notifications.ts';
 
 type Method = (typeof notificationMessages.$inferSelect)['method'];
 
@@ -62,45 +62,76 @@ export async function notifyTemplateAdmins(
  * the new message's id. Call it in a transaction. Source: spec/07 §12.
  */
 export async function enqueueNotification(tx: Db, notification: NewNotification): Promise<string | undefined> {
-  const { template, userId, eventKey, labels, data, now } = notification;
-  const method = 'inbox';
-  const [recipient] = await tx
+  const [id] = await enqueueNotifications(tx, [notification]);
+  return id;
+}
+
+/** The same for many at once, at most 1,000: by a fixed number of statements. Answers the ids of those that were not told before. */
+export async function enqueueNotifications(tx: Db, notifications: readonly NewNotification[]): Promise<string[]> {
+  const told = new Map(notifications.map((each) => [keyOf(hashOf(each)), each]));
+  const userIds = [...new Set(notifications.map(({ userId }) => userId))];
+  if (userIds.length === 0) return [];
+  const active = await tx
     .select({ id: users.id })
     .from(users)
-    .where(and(eq(users.id, userId), eq(users.status, 'active'), eq(users.isSystem, false), eq(users.deleted, false)));
-  if (recipient === undefined) return undefined;
-  const targets = [...notification.targets];
-  const [message] = await tx
+    .where(
+      and(inArray(users.id, userIds), eq(users.status, 'active'), eq(users.isSystem, false), eq(users.deleted, false)),
+    );
+  const recipients = new Set(active.map(({ id }) => id));
+  const wanted = [...told.values()].filter(({ userId }) => recipients.has(userId));
+  if (wanted.length === 0) return [];
+  const messages = await tx
     .insert(notificationMessages)
-    .values({
-      notificationTemplateId: template.id,
-      userId,
-      method,
-      status: 'sent',
-      attemptCount: 1,
-      queuedSeconds: 0,
-      createdBy: notification.createdBy,
-      payload: { notification_name: template.name, labels, data },
-      targets,
-      createdAt: now,
-      updatedAt: now,
-      dedupeHash: notificationDedupeHash({ templateId: template.id, userId, method, eventKey }),
-    })
+    .values(wanted.map(messageRow))
     .onConflictDoNothing({ target: notificationMessages.dedupeHash })
-    .returning({ id: notificationMessages.id });
-  if (message === undefined) return undefined;
-  const words = renderNotification(template, { labels, data });
+    .returning({ id: notificationMessages.id, dedupeHash: notificationMessages.dedupeHash });
+  if (messages.length === 0) return [];
+  const rows = messages.map(({ id, dedupeHash }) => inboxRow(id, told.get(keyOf(dedupeHash))!));
+  const inboxes = [...new Set(rows.map(({ userId }) => userId))];
   await pipelined([
-    insertInboxNotification(tx, {
-      id: message.id,
-      userId,
-      templateId: template.id,
-      targets,
-      ...words,
-      actions: [...words.actions],
-      createdAt: now,
-    }),
-    notify(tx, inboxChannel, userId),
+    insertInboxNotifications(tx, rows),
+    ...pagesOf(inboxes, idsPerPayload).map((ids) => notify(tx, inboxChannel, ids.join(','))),
   ]);
-  return message.id;
+  return rows.map(({ id }) => id);
 }
+
+const method = 'inbox';
+const hashOf = ({ template, userId, eventKey }: NewNotification): Buffer =>
+  notificationDedupeHash({ templateId: template.id, userId, method, eventKey });
+const keyOf = (hash: Buffer): string => hash.toString('hex');
+
+const messageRow = (notification: NewNotification): typeof notificationMessages.$inferInsert => {
+  const { template, userId, labels, data, now } = notification;
+  return {
+    notificationTemplateId: template.id,
+    userId,
+    method,
+    status: 'sent',
+    attemptCount: 1,
+    queuedSeconds: 0,
+    createdBy: notification.createdBy,
+    payload: { notification_name: template.name, labels, data },
+    targets: [...notification.targets],
+    createdAt: now,
+    updatedAt: now,
+    dedupeHash: hashOf(notification),
+  };
+};
+
+function inboxRow(id: string, { template, userId, labels, data, targets, now }: NewNotification) {
+  const words = renderNotification(template, { labels, data });
+  return {
+    id,
+    userId,
+    templateId: template.id,
+    targets: [...targets],
+    ...words,
+    actions: [...words.actions],
+    createdAt: now,
+  };
+}
+
+/** A payload of PostgreSQL has less than 8,000 bytes. */
+const idsPerPayload = 200;
+const pagesOf = <T>(all: readonly T[], size: number): T[][] =>
+  Array.from({ length: Math.ceil(all.length / size) }, (_, page) => all.slice(page * size, (page + 1) * size));

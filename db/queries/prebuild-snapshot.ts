@@ -4,12 +4,15 @@ import { desiredAt } from '../../domain/prebuild-schedules.ts';
 import type { PoolPreset, PrebuildRules, PrebuildSnapshot } from '../../domain/prebuilds.ts';
 import { type Db, pipelined } from '../client.ts';
 import { currentPreset, hasFailed, isLivePrebuild, isReady, isRunning, isUntaken, livePrebuilds } from './prebuilds.ts';
+import { budgetOf, consumedBy } from './quota.ts';
 
 export interface SnapshotOptions {
   readonly now: Date;
   readonly rules: PrebuildRules;
   /** Failures older than this do not hold creation back. */
   readonly backoffLookbackMs: number;
+  /** Want of quota holds pools back only while it is asked for. */
+  readonly quotaEnabled: boolean;
 }
 
 /**
@@ -42,7 +45,7 @@ interface Scope {
 const everywhere: Scope = { prebuilds: sql``, templates: sql`` };
 
 async function readPools(tx: Db, scope: Scope, options: SnapshotOptions): Promise<PrebuildSnapshot> {
-  const { rules, now, backoffLookbackMs } = options;
+  const { rules, now, backoffLookbackMs, quotaEnabled } = options;
   const [presets, schedules] = await pipelined([listPoolPresets(tx, scope, rules), listSchedules(tx, scope)]);
   if (presets.length === 0) return nothing;
   const scheduled = new Map<string, (typeof schedules)[number][]>();
@@ -53,7 +56,7 @@ async function readPools(tx: Db, scope: Scope, options: SnapshotOptions): Promis
     listRunning(tx, scope),
     listBackoff(tx, scope, pools, { now, lookbackMs: backoffLookbackMs }),
     rules.failureHardLimit === 0 ? [] : listHardLimited(tx, scope, rules.failureHardLimit),
-    listQuotaBlocked(tx, scope),
+    quotaEnabled ? listQuotaBlocked(tx, scope) : [],
     rules.failedRetentionMs === 0 ? [] : listFailed(tx, scope),
   ]);
   return {
@@ -240,6 +243,8 @@ async function listHardLimited(tx: Db, scope: Scope, limit: number): Promise<Pre
 
 /** Presets whose newest build was refused for its cost, which there still is no room for. Source: spec/03 §10.5. */
 async function listQuotaBlocked(tx: Db, scope: Scope): Promise<string[]> {
+  const owner = sql`${PREBUILDS_SYSTEM_USER_ID}::uuid`;
+  const organization = sql`r.organization_id`;
   const rows = await tx.execute<{ preset_id: string }>(sql`
     with newest as (
       select distinct on (b.template_version_preset_id) b.template_version_preset_id as preset_id, w.organization_id,
@@ -247,13 +252,7 @@ async function listQuotaBlocked(tx: Db, scope: Scope): Promise<string[]> {
       from ${startsOfActivePresets(scope)} order by b.template_version_preset_id, b.created_at desc, b.id
     ), refused as (select * from newest where error_code = 'INSUFFICIENT_QUOTA')
     select r.preset_id from refused r
-    where (select coalesce(sum(g.quota_allowance), 0) from groups g
-           where g.organization_id = r.organization_id and (g.id = g.organization_id
-             or exists (select from group_members m where m.group_id = g.id and m.user_id = ${PREBUILDS_SYSTEM_USER_ID}::uuid)))
-        < r.daily_cost + (
-          select coalesce(sum(b.daily_cost), 0) from ${livePrebuilds}
-          where ${isLivePrebuild} and w.organization_id = r.organization_id
-            and j.error_code is distinct from 'INSUFFICIENT_QUOTA')`);
+    where ${budgetOf(owner, organization)} < r.daily_cost + ${consumedBy(owner, organization)}`);
   return rows.map((row) => row.preset_id);
 }
 

@@ -1,6 +1,7 @@
 import { and, eq, inArray, isNotNull, isNull, lt, sql } from 'drizzle-orm';
 import type { JobTiming } from '../../domain/provisioned.ts';
 import type { Db } from '../client.ts';
+import { toJson } from '../json.ts';
 import { jobsChannel, workspacesChannel } from '../notifications.ts';
 import { type JobInput, provisionerJobTimings, provisionerJobs } from '../schema/provisioner-jobs.ts';
 
@@ -19,14 +20,29 @@ export interface NewJob {
   priority: number;
 }
 
-/** Inserts a `pending` job: the outbox entry of its workflow. Instants are the database's (spec/01 §0). */
-export async function insertJob(tx: Db, job: NewJob): Promise<{ createdAt: Date }> {
-  const [row] = await tx
-    .insert(provisionerJobs)
-    .values({ ...job, provisioner: 'terraform' })
-    .returning({ createdAt: provisionerJobs.createdAt });
-  return row!;
+/**
+ * Inserts `pending` jobs: the outbox entries of their workflows. Instants are the database's (spec/01 §0). One parameter however
+ * many: making a text for each number of rows would take longer than sending it.
+ */
+export async function insertJobs(tx: Db, jobs: readonly NewJob[]): Promise<void> {
+  const rows = jobs.map((job) => ({
+    id: job.id,
+    organization_id: job.organizationId,
+    initiator_id: job.initiatorId,
+    type: job.type,
+    input: job.input,
+    file_id: job.fileId,
+    tags: job.tags,
+    workflow_id: job.workflowId,
+    priority: job.priority,
+  }));
+  await tx.execute(sql`
+    insert into provisioner_jobs (id, organization_id, initiator_id, type, input, file_id, tags, workflow_id, priority, provisioner)
+    select id, organization_id, initiator_id, type, input, file_id, tags, workflow_id, priority, 'terraform'
+    from json_populate_recordset(null::provisioner_jobs, ${toJson(rows)}::text::json)`);
 }
+
+export const insertJob = (tx: Db, job: NewJob): Promise<void> => insertJobs(tx, [job]);
 
 /** Remembers that the workflow exists, so that the sweep leaves the job alone. */
 export async function markWorkflowStarted(db: Db, jobId: string): Promise<void> {

@@ -19,6 +19,7 @@ const selectVersionsForBuild = (db: Db) =>
     .select({
       id: templateVersions.id,
       name: templateVersions.name,
+      message: templateVersions.message,
       archived: templateVersions.archived,
       templateId: templateVersions.templateId,
       organizationId: templateVersions.organizationId,
@@ -37,6 +38,7 @@ const selectVersionsForBuild = (db: Db) =>
         deprecated: templates.deprecated,
         requireActiveVersion: templates.requireActiveVersion,
         allowUserAutostart: templates.allowUserAutostart,
+        autostartBlockDaysOfWeek: templates.autostartBlockDaysOfWeek,
         allowUserAutostop: templates.allowUserAutostop,
         defaultTtlMs: templates.defaultTtlMs,
         allowUserCancelWorkspaceJobs: templates.allowUserCancelWorkspaceJobs,

@@ -1,6 +1,7 @@
 import { type SQL, and, desc, eq, lt, sql } from 'drizzle-orm';
 import type { Transition } from '../../domain/jobs.ts';
 import { type Db, pipelined, preparedQuery } from '../client.ts';
+import { toJson } from '../json.ts';
 import { provisionerJobs } from '../schema/provisioner-jobs.ts';
 import {
   templateVersionTerraformValues,
@@ -19,7 +20,7 @@ export interface NewBuild {
   templateVersionId: string;
   buildNumber: number;
   transition: Transition;
-  reason: typeof workspaceBuilds.$inferInsert.reason;
+  reason: NonNullable<(typeof workspaceBuilds.$inferInsert)['reason']>;
   initiatorId: string;
   templateVersionPresetId: string | null;
   prebuildStage: 'none' | 'create' | 'claim';
@@ -33,23 +34,50 @@ export interface NewBuild {
 }
 
 /**
- * Inserts the next build of a workspace whose row the caller has locked, moves latest flag and pointer. The unique index on
- * `active` refuses a second active build with SQLSTATE 23505, `workspace_builds_active_idx`.
+ * Inserts the next builds of workspaces whose rows the caller has locked, one of each, moves latest flags and pointers. The unique
+ * index on `active` refuses a second active build with SQLSTATE 23505, `workspace_builds_active_idx`.
  */
-export async function insertBuild(tx: Db, build: NewBuild): Promise<void> {
-  const { parameters, now, ...columns } = build;
+export async function insertBuilds(tx: Db, builds: readonly NewBuild[]): Promise<void> {
+  const rows = builds.map((build) => ({
+    id: build.id,
+    workspace_id: build.workspaceId,
+    job_id: build.jobId,
+    template_version_id: build.templateVersionId,
+    build_number: build.buildNumber,
+    transition: build.transition,
+    reason: build.reason,
+    initiator_id: build.initiatorId,
+    template_version_preset_id: build.templateVersionPresetId,
+    prebuild_stage: build.prebuildStage,
+    handed_over: build.handedOver ?? false,
+    refresh_only: build.refreshOnly ?? false,
+    deadline: build.deadline ?? null,
+    max_deadline: build.maxDeadline ?? null,
+    created_at: build.now,
+    updated_at: build.now,
+  }));
+  const parameters = builds.flatMap((build) =>
+    build.parameters.map(({ name, value }) => ({ workspace_build_id: build.id, name, value })),
+  );
+  const given = toJson(rows);
+  const recordset = sql`json_populate_recordset(null::workspace_builds, ${given}::text::json)`;
   await pipelined([
-    tx
-      .update(workspaceBuilds)
-      .set({ isLatest: false })
-      .where(and(eq(workspaceBuilds.workspaceId, build.workspaceId), eq(workspaceBuilds.isLatest, true))),
-    tx.insert(workspaceBuilds).values({ ...columns, createdAt: now, updatedAt: now }),
+    tx.execute(sql`
+      update workspace_builds b set is_latest = false from ${recordset} n
+      where b.workspace_id = n.workspace_id and b.is_latest`),
+    tx.execute(sql`
+      insert into workspace_builds (id, workspace_id, job_id, template_version_id, build_number, transition, reason, initiator_id,
+        template_version_preset_id, prebuild_stage, handed_over, refresh_only, deadline, max_deadline, created_at, updated_at)
+      select id, workspace_id, job_id, template_version_id, build_number, transition, reason, initiator_id,
+        template_version_preset_id, prebuild_stage, handed_over, refresh_only, deadline, max_deadline, created_at, updated_at
+      from ${recordset}`),
     parameters.length > 0 &&
-      tx.insert(workspaceBuildParameters).values(parameters.map((p) => ({ ...p, workspaceBuildId: build.id }))),
-    tx
-      .update(workspaces)
-      .set({ latestBuildId: build.id, failedAt: null, updatedAt: now })
-      .where(eq(workspaces.id, build.workspaceId)),
+      tx.execute(sql`
+        insert into workspace_build_parameters (workspace_build_id, name, value) select workspace_build_id, name, value
+        from json_populate_recordset(null::workspace_build_parameters, ${toJson(parameters)}::text::json)`),
+    tx.execute(sql`
+      update workspaces w set latest_build_id = n.id, failed_at = null, updated_at = n.created_at from ${recordset} n
+      where w.id = n.workspace_id`),
   ]);
 }
 
@@ -64,6 +92,7 @@ export async function findLatestBuild(db: Db, workspaceId: string) {
       templateVersionPresetId: workspaceBuilds.templateVersionPresetId,
       jobId: workspaceBuilds.jobId,
       jobStatus: provisionerJobs.jobStatus,
+      jobCompletedAt: provisionerJobs.completedAt,
       active: workspaceBuilds.active,
       refreshOnly: workspaceBuilds.refreshOnly,
       deadline: workspaceBuilds.deadline,
@@ -140,6 +169,7 @@ const selectBuildRuns = (db: Db) =>
         presetName: sql<string>`coalesce((
           select p.name from template_version_presets p where p.id = ${workspaceBuilds.templateVersionPresetId}), '')`,
         refreshOnly: workspaceBuilds.refreshOnly,
+        dailyCost: workspaceBuilds.dailyCost,
       },
       workspace: {
         id: workspaces.id,
@@ -250,17 +280,19 @@ export async function listVersionVariables(db: Db, templateVersionId: string) {
     .orderBy(templateVersionVariables.name);
 }
 
+/** What a run finds of a build. */
+export interface BuildOutcome {
+  readonly dailyCost?: number;
+  readonly hasAiTask?: boolean;
+  readonly hasExternalAgent?: boolean;
+  readonly aiTaskAppId?: string | null;
+}
+
 /** Marks the build over (it may no longer be active) and writes what its run found. Part of the completion transaction. */
 export async function finishBuildRow(
   tx: Db,
   buildId: string,
-  outcome: {
-    dailyCost?: number;
-    hasAiTask?: boolean;
-    hasExternalAgent?: boolean;
-    aiTaskAppId?: string | null;
-    deadline?: SQL | null;
-  } = {},
+  outcome: BuildOutcome & { readonly deadline?: Date | null; readonly maxDeadline?: Date | null } = {},
 ): Promise<void> {
   await tx
     .update(workspaceBuilds)

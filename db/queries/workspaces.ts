@@ -1,6 +1,5 @@
-import { and, eq, ne, sql } from 'drizzle-orm';
+import { and, eq, sql } from 'drizzle-orm';
 import type { Db } from '../client.ts';
-import { PREBUILDS_SYSTEM_USER_ID } from '../../domain/ids.ts';
 import { templates } from '../schema/templates.ts';
 import { users } from '../schema/users.ts';
 import { workspaceBuilds, workspaces } from '../schema/workspaces.ts';
@@ -16,6 +15,7 @@ const decisionColumns = {
   deletingAt: workspaces.deletingAt,
   automaticUpdates: workspaces.automaticUpdates,
   autostartSchedule: workspaces.autostartSchedule,
+  nextStartAt: workspaces.nextStartAt,
   ttlMs: workspaces.ttlMs,
   favorite: workspaces.favorite,
   lastUsedAt: workspaces.lastUsedAt,
@@ -65,6 +65,7 @@ export interface NewWorkspace {
   templateId: string;
   name: string;
   autostartSchedule: string | null;
+  nextStartAt: Date | null;
   ttlMs: number | null;
   automaticUpdates: 'always' | 'never';
   now: Date;
@@ -89,7 +90,11 @@ export async function getWorkspaceNames(db: Db, workspaceId: string) {
 /** Template settings that limit a workspace's own. */
 export async function findWorkspaceTemplate(db: Db, workspaceId: string) {
   const [row] = await db
-    .select({ allowUserAutostart: templates.allowUserAutostart, allowUserAutostop: templates.allowUserAutostop })
+    .select({
+      allowUserAutostart: templates.allowUserAutostart,
+      allowUserAutostop: templates.allowUserAutostop,
+      autostartBlockDaysOfWeek: templates.autostartBlockDaysOfWeek,
+    })
     .from(workspaces)
     .innerJoin(templates, eq(templates.id, workspaces.templateId))
     .where(eq(workspaces.id, workspaceId));
@@ -104,26 +109,10 @@ export async function setRunningDeadline(tx: Db, buildId: string): Promise<void>
     .where(eq(workspaceBuilds.id, buildId));
 }
 
-/** A delete build succeeded: the workspace's name is free again. */
-export async function markWorkspaceDeleted(tx: Db, workspaceId: string): Promise<void> {
+/** A running build stops then. Beyond its hard limit violates `workspace_builds_deadline_below_max_deadline`. */
+export async function moveDeadline(tx: Db, buildId: string, deadline: Date): Promise<void> {
   await tx
-    .update(workspaces)
-    .set({ deleted: true, failedAt: null, updatedAt: sql`now()` })
-    .where(eq(workspaces.id, workspaceId));
-}
-
-/** Its latest build failed; prebuilds are replaced instead of repaired. */
-export async function markWorkspaceFailed(tx: Db, workspaceId: string): Promise<void> {
-  await tx
-    .update(workspaces)
-    .set({ failedAt: sql`now()` })
-    .where(and(eq(workspaces.id, workspaceId), ne(workspaces.ownerId, PREBUILDS_SYSTEM_USER_ID)));
-}
-
-/** Its latest build succeeded. */
-export async function markWorkspaceBuilt(tx: Db, workspaceId: string): Promise<void> {
-  await tx
-    .update(workspaces)
-    .set({ failedAt: null, updatedAt: sql`now()` })
-    .where(eq(workspaces.id, workspaceId));
+    .update(workspaceBuilds)
+    .set({ deadline, updatedAt: sql`now()` })
+    .where(eq(workspaceBuilds.id, buildId));
 }

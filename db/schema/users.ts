@@ -78,6 +78,10 @@ export const users = pgTable(
     uniqueIndex('users_username_lower_idx')
       .on(sql`lower(${t.username})`)
       .where(sql`deleted = false`),
+    // Their running workspaces are stopped (spec/04 §5.4).
+    index('users_suspended_idx')
+      .on(t.id)
+      .where(sql`status = 'suspended' and deleted = false`),
     check('users_username_not_empty', sql`length(username) >= 1`),
     check('users_email_empty_only_for_service_accounts', sql`(email = '') = is_service_account`),
   ],

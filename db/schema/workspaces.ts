@@ -79,6 +79,16 @@ export const workspaces = pgTable(
     index('workspaces_failed_idx')
       .on(t.templateId, t.failedAt)
       .where(sql`deleted = false and failed_at is not null`),
+    index('workspaces_lifecycle_retry_idx')
+      .on(t.lifecycleRetryAfter)
+      .where(sql`deleted = false and lifecycle_retry_after is not null`),
+    index('workspaces_dormant_idx')
+      .on(t.dormantAt)
+      .where(sql`deleted = false and dormant_at is not null`),
+    // Rows that ought to have an instant; nearly none.
+    index('workspaces_unscheduled_idx')
+      .on(t.id)
+      .where(sql`deleted = false and autostart_schedule is not null and next_start_at is null and dormant_at is null`),
     index('workspaces_organization_idx')
       .on(t.organizationId)
       .where(sql`deleted = false`),

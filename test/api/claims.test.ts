@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createReconcilePreset } from '../../commands/reconcile-preset.ts';
 import { templateVersionTerraformValues } from '../../db/schema/templates.ts';
+import { nextOccurrence, parseAutostartSchedule } from '../../domain/autostart.ts';
 import { PREBUILDS_SYSTEM_USER_ID } from '../../domain/ids.ts';
 import { type TestApi, type TestUser, createTestApi } from '../support/api.ts';
 import { endBuild, insertParameters } from '../support/build-rows.ts';
@@ -80,6 +81,8 @@ describe('a claim', () => {
     });
     expect(answer.status).toBe(201);
     expect(answer.body).toMatchObject({ id: ids[1], name: 'mine', owner_name: 'bob', is_prebuild: false });
+    const schedule = parseAutostartSchedule('CRON_TZ=Europe/Berlin 30 9 * * 1-5');
+    expect(answer.body.next_start_at).toBe(nextOccurrence(schedule, api.clock.now)!.toISOString());
     const row = await rowOf(ids[1]!);
     expect(row).toMatchObject({
       owner_id: bob.id,

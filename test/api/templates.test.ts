@@ -319,6 +319,22 @@ describe('reading templates', () => {
       delete: { P50: null, P95: null },
     });
   });
+
+  test('takes its percentiles from the 100 newest builds of each transition', async () => {
+    const template = await createTemplate(api);
+    const versionId = template.active_version_id;
+    const workspaceId = await insertWorkspaceOf(api.db, template, { ownerId: member.id, runMs: 900_000 });
+    for (let seconds = 1; seconds <= 100; seconds += 1)
+      await insertBuildOf(api.db, { workspaceId, versionId, transition: 'start', runMs: seconds * 1_000 });
+    for (let stop = 0; stop < 100; stop += 1)
+      await insertBuildOf(api.db, { workspaceId, versionId, transition: 'stop', runMs: 2_000 });
+    const { body } = await ask('GET', `/templates/${template.id}`);
+    expect(body.build_time_stats).toEqual({
+      start: { P50: 50_000, P95: 95_000 },
+      stop: { P50: 2_000, P95: 2_000 },
+      delete: { P50: null, P95: null },
+    });
+  });
 });
 
 describe('changing a template', () => {

@@ -305,19 +305,57 @@ describe('personal settings', () => {
   });
 
   test('quiet hours are a time of day in a zone', async () => {
-    expect((await ask('GET', 'quiet-hours')).body).toMatchObject({ user_set: false, timezone: 'UTC', time: '00:00' });
-    const set = await ask('PUT', 'quiet-hours', member.token, { schedule: 'CRON_TZ=Europe/Berlin 30 23 * * *' });
+    expect((await ask('GET', 'quiet-hours')).body).toMatchObject({
+      raw_schedule: 'CRON_TZ=UTC 0 0 * * *',
+      user_set: false,
+      user_can_set: true,
+      timezone: 'UTC',
+      time: '12:00AM',
+    });
+    const set = await ask('PUT', 'quiet-hours', member.token, { schedule: ' CRON_TZ=Europe/Berlin  30 23 * * *' });
+    expect((await ask('GET', 'quiet-hours')).body).toEqual(set.body);
     expect(set.body).toMatchObject({
       raw_schedule: 'CRON_TZ=Europe/Berlin 30 23 * * *',
       user_set: true,
       user_can_set: true,
-      time: '23:30',
+      time: '11:30PM',
       timezone: 'Europe/Berlin',
     });
     expect(new Date(set.body.next).getTime()).toBeGreaterThan(api.clock.now.getTime());
-    const bad = await ask('PUT', 'quiet-hours', member.token, { schedule: '* * * * *' });
-    expect([bad.status, fieldOf(bad)]).toEqual([400, 'schedule']);
+    for (const schedule of ['* * * * *', '0,30 2 * * *', '30 2 * * 1', 'CRON_TZ=Mars/X 30 2 * * *', 'soon']) {
+      const bad = await ask('PUT', 'quiet-hours', member.token, { schedule });
+      expect([schedule, bad.status, fieldOf(bad)]).toEqual([schedule, 400, 'schedule']);
+    }
     expect((await ask('PUT', 'quiet-hours', member.token, { schedule: '' })).body.user_set).toBe(false);
+  });
+
+  test('quiet hours of users are not used where the deployment has its own for all', async () => {
+    const strict = await createTestApi({
+      env: {
+        CODER_ALLOW_CUSTOM_QUIET_HOURS: 'false',
+        CODER_QUIET_HOURS_DEFAULT_SCHEDULE: 'CRON_TZ=Asia/Tokyo 15 3 * * *',
+      },
+    });
+    try {
+      const user = await strict.createUser();
+      await strict.db.execute(
+        sql`update users set quiet_hours_schedule = 'CRON_TZ=UTC 0 5 * * *' where id = ${user.id}`,
+      );
+      const path = `${base}/users/me/quiet-hours`;
+      const put = (token: string, schedule: string) =>
+        strict.request('PUT', `${base}/users/${user.id}/quiet-hours`, { token, body: { schedule } });
+      for (const token of [user.token, strict.ownerToken])
+        for (const schedule of ['CRON_TZ=UTC 0 6 * * *', 'no schedule', ''])
+          expect((await put(token, schedule)).status).toBe(403);
+      expect((await strict.request('GET', path, user)).body).toMatchObject({
+        raw_schedule: 'CRON_TZ=Asia/Tokyo 15 3 * * *',
+        user_set: false,
+        user_can_set: false,
+        time: '3:15AM',
+      });
+    } finally {
+      await strict.close();
+    }
   });
 
   test('the git key is made once, renewed on request, and its private half is stored sealed', async () => {

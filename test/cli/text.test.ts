@@ -10,6 +10,7 @@ import { duration, facts, table } from '../../cli/format.ts';
 import { createLogPrinter } from '../../cli/log-printer.ts';
 import { createOutput } from '../../cli/output.ts';
 import { collectPairs, parseDuration, parseSchedule } from '../../cli/parse-values.ts';
+import { machineZone, scheduleText, whenText } from '../../cli/times.ts';
 import { readSession, resolveSession, sessionPath, writeSession } from '../../cli/session-file.ts';
 import type { JobLog } from '../../cli/types.ts';
 import { createCli } from './support/run.ts';
@@ -70,13 +71,41 @@ test.each(['90', 'soon', '8 h', ''])('"%s" is no duration', (text) => {
 });
 
 test.each([
-  ['09:30', 'CRON_TZ=UTC 30 9 * * *'],
-  ['9:05 Mon-Fri', 'CRON_TZ=UTC 5 9 * * Mon-Fri'],
+  ['09:30', `CRON_TZ=${machineZone()} 30 9 * * *`],
+  ['9:05 Mon-Fri', `CRON_TZ=${machineZone()} 5 9 * * Mon-Fri`],
   ['22:00 1-5 America/New_York', 'CRON_TZ=America/New_York 0 22 * * 1-5'],
+  ['9:30AM Mon-Fri Europe/Berlin', 'CRON_TZ=Europe/Berlin 30 9 * * Mon-Fri'],
+  ['9pm UTC', 'CRON_TZ=UTC 0 21 * * *'],
+  ['12:15am UTC sat,sun', 'CRON_TZ=UTC 15 0 * * sat,sun'],
+  ['12:15PM * UTC', 'CRON_TZ=UTC 15 12 * * *'],
   ['CRON_TZ=Europe/Berlin 30 9 * * 1-5', 'CRON_TZ=Europe/Berlin 30 9 * * 1-5'],
-  ['whenever', 'whenever'],
+  ['30 9 * * 1-5', '30 9 * * 1-5'],
 ])('the schedule %s is sent as %s', (text, schedule) => {
   expect(parseSchedule(text)).toBe(schedule);
+});
+
+test.each(['whenever', '9', '24:00', '13pm', '0am', '9:60', '9:30 Mon Tue', '9:30 Mon UTC Europe/Berlin', ''])(
+  '"%s" is no schedule',
+  (text) => {
+    expect(() => parseSchedule(text)).toThrow('is not a schedule');
+  },
+);
+
+test.each([
+  ['CRON_TZ=Europe/Berlin 30 9 * * 1-5', '9:30AM Mon-Fri (Europe/Berlin)'],
+  ['CRON_TZ=UTC 0 0 * * *', '12:00AM daily (UTC)'],
+  ['CRON_TZ=UTC 5 13 * * SAT,0', '1:05PM SAT,Sun (UTC)'],
+  ['CRON_TZ=UTC */30 9 * * */2', 'cron(*/30 9) */2 (UTC)'],
+  ['nonsense', 'nonsense'],
+])('the stored schedule %s reads %s', (stored, text) => {
+  expect(scheduleText(stored)).toBe(text);
+});
+
+test('instants are shown by the clock of a zone, with how far away they are', () => {
+  const now = new Date('2026-05-15T22:30:00Z');
+  expect(whenText('2026-05-18T07:00:00Z', now, 'Europe/Berlin')).toBe('Mon 18 May 09:00 (in 2 days)');
+  expect(whenText('2026-05-15T22:00:00Z', now, 'Asia/Tokyo')).toBe('Sat 16 May 07:00 (30 minutes ago)');
+  expect(whenText('2027-01-01T00:00:00Z', now, 'UTC')).toBe('Fri 1 Jan 2027 00:00 (in 230 days)');
 });
 
 test('values may hold equal signs, names may not come twice', () => {

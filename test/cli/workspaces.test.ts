@@ -195,7 +195,8 @@ test('wrong parameters, names and presets are refused before anything is started
   expect(await create('--preset', 'none')).toMatchObject({ code: 2 });
   expect(await create('--ttl', 'soon')).toMatchObject({ code: 2 });
   expect((await create('--ttl', '10s')).stderr).toContain('  ttl_ms: ');
-  expect((await create('--autostart', 'never')).stderr).toContain('  schedule: ');
+  expect(await create('--autostart', 'never')).toMatchObject({ code: 2 });
+  expect((await create('--autostart', '0 9 1 * *')).stderr).toContain('  schedule: ');
   expect(await cli('create', 'not a name', '-t', 'slow')).toMatchObject({ code: 1 });
   expect(await cli('create', 'x', '-t', 'nothing')).toMatchObject({ code: 4 });
   expect(await cli('start', 'broken', '-p', 'colour=red')).toMatchObject({ code: 2 });
@@ -212,7 +213,7 @@ test('settings given at creation are what the workspace has, and lists find it b
     autostart_schedule: 'CRON_TZ=Europe/Berlin 30 9 * * 1-5',
   });
   const list = await cli('list', '-q', 'name:timed');
-  expect(list.stdout).toMatch(/^timed +slow +running .*8 h 0 m$/m);
+  expect(list.stdout).toMatch(/^timed +slow +running .* \(in [^)]+\) +\w{3} .* \(in \d+ hours\)$/m);
   expect((await cli('favorite', 'timed', '--json')).json()).toMatchObject({ favorite: true });
   expect((await cli('list')).stdout).toMatch(/^timed ★/m);
   expect(await cli('unfavorite', 'owner/timed')).toMatchObject({ code: 0 });

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { transaction } from '../../db/client.ts';
-import { getBuildRun, insertBuild } from '../../db/queries/workspace-builds.ts';
+import { getBuildRun, insertBuilds } from '../../db/queries/workspace-builds.ts';
 import { workspaceBuilds, workspaces } from '../../db/schema/workspaces.ts';
 import { PREBUILDS_SYSTEM_USER_ID } from '../../domain/ids.ts';
 import { type JsonValue, type TestApi, createTestApi } from '../support/api.ts';
@@ -66,20 +66,22 @@ describe('the rows of builds', () => {
       .from(workspaceBuilds)
       .where(eq(workspaceBuilds.id, first.id));
     const insert = transaction(api.db, (tx) =>
-      insertBuild(tx, {
-        id: randomUUID(),
-        workspaceId: id,
-        jobId: row!.jobId,
-        buildNumber: 3,
-        templateVersionId: template.active_version_id,
-        transition: 'start',
-        reason: 'initiator',
-        initiatorId: api.owner.id,
-        templateVersionPresetId: null,
-        prebuildStage: 'none',
-        parameters: [],
-        now: new Date(),
-      }),
+      insertBuilds(tx, [
+        {
+          id: randomUUID(),
+          workspaceId: id,
+          jobId: row!.jobId,
+          buildNumber: 3,
+          templateVersionId: template.active_version_id,
+          transition: 'start',
+          reason: 'initiator',
+          initiatorId: api.owner.id,
+          templateVersionPresetId: null,
+          prebuildStage: 'none',
+          parameters: [],
+          now: new Date(),
+        },
+      ]),
     );
     await expect(insert).rejects.toMatchObject({ cause: { code: '23505' } });
     const second = api.db.update(workspaceBuilds).set({ isLatest: true }).where(eq(workspaceBuilds.id, first.id));

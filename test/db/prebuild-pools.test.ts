@@ -49,7 +49,12 @@ const notifications = async (presetId: string) =>
 const ageBy = (workspaceId: string, seconds: number) =>
   api.db.execute(sql`
     update workspaces set created_at = created_at - ${seconds} * interval '1 second' where id = ${workspaceId}`);
-const snapshotOptions = () => ({ now: api.clock.now, rules: testRules, backoffLookbackMs: 3_600_000 });
+const snapshotOptions = () => ({
+  now: api.clock.now,
+  rules: testRules,
+  backoffLookbackMs: 3_600_000,
+  quotaEnabled: true,
+});
 const advance = (ms: number) => {
   api.clock.now = new Date(api.clock.now.getTime() + ms);
 };

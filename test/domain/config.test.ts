@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { loadConfig } from '../../config.ts';
+import { loadConfig, quietHoursSettings } from '../../config.ts';
 
 const prebuilds = 'CODER_WORKSPACE_PREBUILDS';
 
@@ -45,5 +45,26 @@ describe('the settings of prebuilds', () => {
     ['MAX_CREATES_PER_CYCLE', '1.5'],
   ])('%s=%s is refused by its name', (name, text) => {
     expect(() => loadConfig({ [`${prebuilds}_${name}`]: text })).toThrow(`${prebuilds}_${name}`);
+  });
+});
+
+describe('quiet hours', () => {
+  const name = 'CODER_QUIET_HOURS_DEFAULT_SCHEDULE';
+
+  test('are at midnight UTC unless it is said otherwise, and users may have their own', () => {
+    expect(quietHoursSettings(loadConfig({}))).toEqual({ defaultSchedule: 'CRON_TZ=UTC 0 0 * * *', allowCustom: true });
+    const given = { [name]: 'CRON_TZ=Europe/Berlin 30 2 * * *', CODER_ALLOW_CUSTOM_QUIET_HOURS: 'false' };
+    expect(quietHoursSettings(loadConfig(given))).toEqual({ defaultSchedule: given[name], allowCustom: false });
+  });
+
+  test.each([
+    ['CRON_TZ=Mars/X 0 0 * * *', '"Mars/X" is not a known time zone'],
+    ['0 0 * * 1', 'once a day'],
+    ['midnight', 'a time zone, minute, hour'],
+  ])('of %j stop the process and say why', (text, why) => {
+    expect(() => loadConfig({ [name]: text })).toThrow(
+      expect.objectContaining({ message: expect.stringMatching(name) }),
+    );
+    expect(() => loadConfig({ [name]: text })).toThrow(why);
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { notificationTemplates, renderNotification } from '../../domain/notifications.ts';
+import { notificationTemplates, relativeTime, renderNotification } from '../../domain/notifications.ts';
 
 const {
   workspaceOutOfMemory,
@@ -63,6 +63,83 @@ describe('the words of a notification', () => {
     expect(invalid.content).toMatch(/^Preset "small" .*\ndisk: must have a value$/);
   });
 
+  test('about a dormant workspace say until when it can be woken, if it is deleted at all', () => {
+    const { workspaceDormant } = notificationTemplates;
+    const labels = { name: 'web', reason: 'it was not used for 30 days' };
+    expect(renderNotification(workspaceDormant, { labels, data: {} })).toEqual({
+      title: 'Your workspace "web" is dormant',
+      content: 'Workspace "web" was marked as dormant. Reason: it was not used for 30 days.',
+      icon: 'DEFAULT_WORKSPACE_ICON',
+      actions: [{ label: 'View workspace', url: '/@me/web' }],
+    });
+    const deleted = renderNotification(workspaceDormant, {
+      labels: { ...labels, timeTilDelete: 'in 3 days' },
+      data: {},
+    });
+    expect(deleted.content).toMatch(/ It will be deleted in 3 days, unless you wake it\.$/);
+  });
+
+  test('about the lifecycle of a workspace name it, the reason, and what comes next', () => {
+    const { workspaceAutobuildFailed, workspaceAutostopReminder, workspaceAutoUpdated, workspaceDeleted } =
+      notificationTemplates;
+    const content = (template: Parameters<typeof renderNotification>[0], labels: Record<string, string>) =>
+      renderNotification(template, { labels, data: {} }).content;
+    expect(content(workspaceAutobuildFailed, { name: 'web', reason: 'autostart' })).toBe(
+      'The automatic build of workspace "web" failed. Reason: autostart.',
+    );
+    expect(
+      content(workspaceAutobuildFailed, {
+        name: 'web',
+        reason: 'A value is missing.',
+        retry: 'It is not tried again.',
+      }),
+    ).toBe('The automatic build of workspace "web" failed. Reason: A value is missing. It is not tried again.');
+    expect(content(workspaceAutostopReminder, { workspace: 'web', timeTilShutdown: 'in 30 minutes' })).toBe(
+      'Workspace "web" will stop in 30 minutes.',
+    );
+    expect(
+      content(workspaceAutoUpdated, {
+        name: 'web',
+        initiator: 'autobuild',
+        reason: 'autostart',
+        template_version_name: 'v2',
+        template_version_message: 'None provided',
+      }),
+    ).toBe(
+      'Workspace "web" was moved to version "v2" of its template by autobuild (autostart). Message of the version: None provided',
+    );
+    expect(content(workspaceDeleted, { name: 'web', reason: 'autodelete', initiator: 'autobuild' })).toBe(
+      'Workspace "web" was deleted by autobuild. Reason: autodelete.',
+    );
+    expect(
+      content(notificationTemplates.workspaceMarkedForDeletion, {
+        name: 'web',
+        reason: 'x',
+        timeTilDelete: 'in 7 days',
+      }),
+    ).toBe('Dormant workspace "web" will be deleted in 7 days, unless you wake it. Reason: x.');
+  });
+
+  test('about a build that failed tell administrators whose it was, and of what', () => {
+    const labels = {
+      name: 'web',
+      workspace_owner_username: 'ada',
+      workspace_build_number: '3',
+      initiator: 'bob',
+      template_name: 'dev',
+      template_version_name: 'v2',
+      organization: 'acme',
+      reason: 'exit status 1',
+    };
+    expect(renderNotification(notificationTemplates.workspaceManualBuildFailed, { labels, data: {} })).toEqual({
+      title: 'A build of workspace "web" failed',
+      content:
+        'Build 3 of workspace "web" of ada, which bob started, failed. It used version "v2" of template "dev" (organization "acme"). Reason: exit status 1.',
+      icon: 'DEFAULT_TEMPLATE_ICON',
+      actions: [{ label: 'View workspace', url: '/@ada/web' }],
+    });
+  });
+
   test('are found whatever is missing or of another shape; links that cannot be made are left out', () => {
     for (const template of Object.values(notificationTemplates))
       for (const data of [
@@ -75,4 +152,19 @@ describe('the words of a notification', () => {
         expect(actions).toEqual([]);
       }
   });
+});
+
+const minuteMs = 60_000;
+test.each([
+  [0, 'now'],
+  [29_000, 'now'],
+  [minuteMs, 'in 1 minute'],
+  [-minuteMs, '1 minute ago'],
+  [30 * minuteMs, 'in 30 minutes'],
+  [90 * minuteMs, 'in 90 minutes'],
+  [120 * minuteMs, 'in 2 hours'],
+  [-26 * 60 * minuteMs, '26 hours ago'],
+  [72 * 60 * minuteMs, 'in 3 days'],
+])('%i ms from now is %s', (ms, text) => {
+  expect(relativeTime(ms)).toBe(text);
 });

@@ -4,6 +4,7 @@ import { DomainError } from '../../domain/errors.ts';
 import {
   type TemplateSettings,
   type TemplateSettingsInput,
+  type WorkspaceEffects,
   changedTemplateSettings,
   newTemplateSettings,
   planWorkspaceEffects,
@@ -181,7 +182,15 @@ describe('weekdays', () => {
 });
 
 describe('what a change means for live workspaces', () => {
-  const none = { clearDeadlines: false, clearNextStart: false };
+  const none = { clearsDeadlines: false, movesRequiredStops: false, movesStarts: false, movesDeletions: false };
+
+  test('is nothing where no rule of theirs changes, or is set to what it was', () => {
+    const current = created({ timeTilDormantAutodeleteMs: 60_000, defaultTtlMs: 60_000, allowUserAutostop: false });
+    expect(planWorkspaceEffects(current, {})).toEqual(none);
+    expect(planWorkspaceEffects(current, current)).toEqual(none);
+    const elsewhere = { description: 'x', activityBumpMs: 0, failureTtlMs: 60_000, timeTilDormantMs: 60_000 };
+    expect(planWorkspaceEffects(current, { ...elsewhere, timeTilAutostopNotifyMs: 60_000 })).toEqual(none);
+  });
 
   test('a new default TTL reaches them only where users have no say', () => {
     const free = created();
@@ -191,7 +200,7 @@ describe('what a change means for live workspaces', () => {
     expect(planWorkspaceEffects(created({ allowUserAutostop: false, defaultTtlMs: 1 }), { defaultTtlMs: 0 })).toEqual({
       ...none,
       ttlMs: null,
-      clearDeadlines: true,
+      clearsDeadlines: true,
     });
   });
 
@@ -199,20 +208,17 @@ describe('what a change means for live workspaces', () => {
     const before = created({ defaultTtlMs: 3_600_000 });
     expect(planWorkspaceEffects(before, { allowUserAutostop: false })).toEqual({ ...none, ttlMs: 3_600_000 });
     expect(planWorkspaceEffects({ ...before, allowUserAutostop: false }, { allowUserAutostop: true })).toEqual(none);
+    const given = { allowUserAutostop: true, defaultTtlMs: 60_000 };
+    expect(planWorkspaceEffects({ ...before, allowUserAutostop: false }, given)).toEqual(none);
   });
 
-  test('no autostart at all clears the next start, be it by the switch or by blocking every day', () => {
-    expect(planWorkspaceEffects(created(), { allowUserAutostart: false }).clearNextStart).toBe(true);
-    expect(planWorkspaceEffects(created(), { autostartBlockDaysOfWeek: 127 }).clearNextStart).toBe(true);
-    expect(planWorkspaceEffects(created(), { autostartBlockDaysOfWeek: 1 }).clearNextStart).toBe(false);
-    expect(planWorkspaceEffects(created({ allowUserAutostart: false }), { description: 'x' }).clearNextStart).toBe(
-      false,
-    );
-  });
-
-  test('a new autodelete time moves the end of dormant ones', () => {
-    expect(planWorkspaceEffects(created(), { timeTilDormantAutodeleteMs: 60_000 }).autodeleteAfterMs).toBe(60_000);
-    expect(planWorkspaceEffects(created(), { timeTilDormantAutodeleteMs: 0 }).autodeleteAfterMs).toBe(0);
-    expect('autodeleteAfterMs' in planWorkspaceEffects(created(), { description: 'x' })).toBe(false);
+  test.each<[Partial<TemplateSettings>, Partial<WorkspaceEffects>]>([
+    [{ allowUserAutostart: false }, { movesStarts: true }],
+    [{ autostartBlockDaysOfWeek: 1 }, { movesStarts: true }],
+    [{ autostopRequirementDaysOfWeek: 1 }, { movesRequiredStops: true }],
+    [{ autostopRequirementWeeks: 2 }, { movesRequiredStops: true }],
+    [{ timeTilDormantAutodeleteMs: 60_000 }, { movesDeletions: true }],
+  ])('%j moves one thing', (change, moved) => {
+    expect(planWorkspaceEffects(created(), change)).toEqual({ ...none, ...moved });
   });
 });

@@ -22,8 +22,8 @@ test('a workspace is created, stopped, started with another parameter and delete
   const machine = first.resources.find((resource: { name: string }) => resource.name === 'machine');
   expect(machine.agents).toMatchObject([{ name: 'main', apps: [{ slug: 'code' }], status: 'connecting' }]);
   const home = first.resources.find((resource: { name: string }) => resource.name === 'home');
-  expect(home).toMatchObject({ daily_cost: 5, metadata: [{ key: 'size', value: '1' }] });
-  expect(first.daily_cost).toBe(5);
+  expect(home).toMatchObject({ daily_cost: 0, metadata: [{ key: 'size', value: '1' }] });
+  expect(first.daily_cost).toBe(0);
 
   const stopped = await build(api, workspace.id, { transition: 'stop' });
   expect(stopped.status).toBe('stopped');

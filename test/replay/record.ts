@@ -9,7 +9,7 @@ import { loadConfig } from '../../config.ts';
 import { hostTaskQueue } from '../../domain/ids.ts';
 import type { HeldBy } from '../../domain/lease.ts';
 import type { JobOutcome } from '../../workflows/run-job.ts';
-import { type WorkflowRig, nothingToDo, startWorkflowRig } from '../workflows/support.ts';
+import { type WorkflowRig, nothingDue, nothingToDo, startWorkflowRig } from '../workflows/support.ts';
 
 /**
  * Records histories for test/replay: `TEMPORAL_ADDRESS=… TEMPORAL_CLI_PATH=… npx tsx test/replay/record.ts <workflow>/<case> …`.
@@ -66,6 +66,17 @@ const cases: Readonly<Record<string, Case>> = {
   },
   'claimPrebuild/succeeded': {
     start: start('claimPrebuild', `build/${randomUUID()}`, [{ ...job, priority: 1, buildId: randomUUID() }]),
+  },
+  'runLifecycle/nothing-due': { start: start('runLifecycle', `lifecycle-${randomUUID()}`, []) },
+  'runLifecycle/two-pages': {
+    start: (rig) => {
+      let pages = 0;
+      rig.activities.runLifecyclePage = async () => {
+        pages += 1;
+        return { ...nothingDue, builds: pages, after: pages === 1 ? { at: '-infinity', id: randomUUID() } : null };
+      };
+      return start('runLifecycle', `lifecycle-${randomUUID()}`, [])(rig);
+    },
   },
   'reconcilePrebuilds/nothing-to-do': { start: start('reconcilePrebuilds', `reconcile-${randomUUID()}`, []) },
   'reconcilePrebuilds/some-pools': {

@@ -1,14 +1,16 @@
 import { randomUUID } from 'node:crypto';
-import { eq, sql } from 'drizzle-orm';
+import { eq } from 'drizzle-orm';
+import { pino } from 'pino';
+import { type DeadlineDeps, settleBuild } from '../../commands/settle-build.ts';
 import type { Db } from '../../db/client.ts';
 import { completeJob } from '../../db/queries/provisioner-jobs.ts';
-import { finishBuildRow } from '../../db/queries/workspace-builds.ts';
 import {
   templateVersionParameters,
   templateVersionPresetParameters,
   templateVersionPresets,
 } from '../../db/schema/templates.ts';
-import { workspaceBuilds, workspaces } from '../../db/schema/workspaces.ts';
+import { workspaceBuilds } from '../../db/schema/workspaces.ts';
+import { defaultQuietHours } from '../../domain/quiet-hours.ts';
 import type { JsonValue, TestApi } from './api.ts';
 import { createTemplate } from './template-rows.ts';
 import { takeAs } from './take.ts';
@@ -66,24 +68,34 @@ export async function takeBuild(db: Db, buildId: string, hostId = 'host'): Promi
   return { jobId: build!.jobId, attempt: taken.attempt };
 }
 
-/** Ends a build as a run of it would, without resources. */
+/** Ends a build as a run of it would, without resources; `now` is the instant at which the lifecycle sees it end. */
 export async function endBuild(
   db: Db,
   buildId: string,
-  { hostId, ...end }: { error?: string; hostId?: string } = {},
+  {
+    hostId,
+    now,
+    canceled = false,
+    hasExternalAgent,
+    ...end
+  }: { error?: string; hostId?: string; now?: Date; canceled?: boolean; hasExternalAgent?: boolean } = {},
 ): Promise<void> {
   const taken = await takeBuild(db, buildId, hostId);
-  await db.transaction(async (tx) => {
-    const [build] = await tx
-      .select({ transition: workspaceBuilds.transition, workspaceId: workspaceBuilds.workspaceId })
-      .from(workspaceBuilds)
-      .where(eq(workspaceBuilds.id, buildId));
-    await completeJob(tx as unknown as Db, { ...taken, ...end });
-    await finishBuildRow(tx as unknown as Db, buildId);
-    if (build!.transition === 'delete' && end.error === undefined)
-      await tx
-        .update(workspaces)
-        .set({ deleted: true, updatedAt: sql`now()` })
-        .where(eq(workspaces.id, build!.workspaceId));
+  const outcome = end.error !== undefined ? 'failed' : canceled ? 'canceled' : 'succeeded';
+  await db.transaction(async (transaction) => {
+    const tx = transaction as unknown as Db;
+    await completeJob(tx, { ...taken, canceled, ...end });
+    const columns = hasExternalAgent === undefined ? {} : { hasExternalAgent };
+    await settleBuild(
+      tx,
+      buildId,
+      { outcome, started: true, columns, ...(now !== undefined && { now }) },
+      testDeadlines,
+    );
   });
 }
+
+export const testDeadlines: DeadlineDeps = {
+  quietHours: { defaultSchedule: defaultQuietHours, allowCustom: true },
+  logger: pino({ level: 'silent' }),
+};

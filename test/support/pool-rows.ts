@@ -98,7 +98,7 @@ export function prebuildDeps(api: TestApi, rules: Partial<PrebuildRules> = {}): 
     metrics,
     cipher,
     now,
-    snapshot: { rules: { ...testRules, ...rules }, backoffLookbackMs: 3_600_000 },
+    snapshot: { rules: { ...testRules, ...rules }, backoffLookbackMs: 3_600_000, quotaEnabled: true },
     maxInFlight: rules.maxInFlight ?? 0,
     poolConcurrency: 5,
     wakeAt: (at) => void wakeUps.push(at),

@@ -14,14 +14,21 @@ import type { CommandDeps } from '../../commands/deps.ts';
 import { createTemporalStarter, isWorkflowOpen } from '../../commands/temporal.ts';
 import { workerEnvironment } from '../../config.ts';
 import { type LeaseTimes, defaultLease } from '../../domain/lease.ts';
+import { defaultQuietHours } from '../../domain/quiet-hours.ts';
 import { type Database, connect } from '../../db/client.ts';
 import { type ColumnCipher, createColumnCipher } from '../../db/encryption.ts';
-import { createListener } from '../../db/notifications.ts';
+import { type Channel, createListener, lifecycleChannel, prebuildsChannel } from '../../db/notifications.ts';
 import { createMetrics } from '../../telemetry/metrics.ts';
 import { allowedEnvironment } from '../../terraform/allowed-environment.ts';
 import { createShims } from '../../terraform/shims.ts';
-import { createReconcileKicks } from '../../workers/reconcile-kicks.ts';
-import { ensureSchedules, scheduleIds, triggerReconciliation } from '../../workers/schedules.ts';
+import { createScheduleKicks } from '../../workers/schedule-kicks.ts';
+import {
+  ensureSchedules,
+  lifecycleScheduleId,
+  reconcileScheduleId,
+  scheduleIds,
+  triggerSchedule,
+} from '../../workers/schedules.ts';
 import { createQueuePollers } from '../../workers/queue-pollers.ts';
 import { type TestApi, createTestApi } from './api.ts';
 import { testRules } from './pool-rows.ts';
@@ -97,12 +104,17 @@ export async function startTestStack(
     workerId: randomUUID(),
     forceCancelMs: 20_000,
     drainTimeoutMs: 60_000,
+    quietHours: { defaultSchedule: defaultQuietHours, allowCustom: true },
     buildTimeoutMs: 24 * 3_600_000,
+    quotaEnabled: true,
     externalAuthIds: [],
     maxTokenLifetimeMs: 24 * 3_600_000,
   };
   const listener = options.reconcileEveryMs === undefined ? undefined : await createListener(database.sql);
-  const kicks = listener && createReconcileKicks({ listener, trigger: () => triggerReconciliation(client), logger });
+  const kicksOf = (channel: Channel, scheduleId: string) =>
+    listener && createScheduleKicks({ listener, channel, trigger: () => triggerSchedule(client, scheduleId), logger });
+  const kicks = kicksOf(prebuildsChannel, reconcileScheduleId);
+  const lifecycleKicks = kicksOf(lifecycleChannel, lifecycleScheduleId);
   if (options.reconcileEveryMs !== undefined)
     await ensureSchedules(client, { reconcileEveryMs: options.reconcileEveryMs });
   // Fault tests run their workers as processes of their own.
@@ -124,10 +136,13 @@ export async function startTestStack(
             pendingJobTimeoutMs: 0,
             cipher,
             now: () => new Date(),
-            snapshot: { rules: testRules, backoffLookbackMs: 3_600_000 },
+            snapshot: { rules: testRules, backoffLookbackMs: 3_600_000, quotaEnabled: true },
             maxInFlight: 0,
             poolConcurrency: 5,
             wakeAt: (at) => kicks?.wakeAt(at),
+            rules: { autostartMaxLatenessMs: 0 },
+            lifecycleConcurrency: 5,
+            maxBuildsPerTick: 5_000,
           }),
         });
   const running = control?.run();
@@ -150,6 +165,7 @@ export async function startTestStack(
     commands: { db: database.db, temporal, logger, metrics, cipher, now: () => new Date() },
     async stop() {
       kicks?.close();
+      lifecycleKicks?.close();
       pollers.stop();
       control?.shutdown();
       await Promise.allSettled([running, pollers.done]);

@@ -97,6 +97,22 @@ describe('references', () => {
     expect(readReferences(planOf(root), '').agentOf).toEqual({ 'coder_app.a': 'coder_agent.gpu[0]' });
   });
 
+  test.each([
+    ['a number', { constant_value: 5 }, true],
+    ['a variable', { references: ['var.cost'] }, true],
+    // What Terraform writes for a call whose value it does not tell.
+    ['a function call', {}, true],
+    ['zero', { constant_value: 0 }, false],
+    ['null', { constant_value: null }, false],
+    ['nothing', undefined, false],
+  ])('tell whether anything may cost, in modules too: %s', (_name, cost, mayCost) => {
+    const expressions = { resource_id: { references: ['test_disk.d.id'] }, ...(cost && { daily_cost: cost }) };
+    const metadata = { mode: 'managed', type: 'coder_metadata', name: 'm', address: 'coder_metadata.m', expressions };
+    expect(readReferences(planOf({ resources: [metadata] }), '').mayCost).toBe(mayCost);
+    const module = { resources: [metadata] };
+    expect(readReferences(planOf({ module_calls: { a: { module } } }), '').mayCost).toBe(mayCost);
+  });
+
   test('that run in a circle end', () => {
     const looped = {
       resources: [

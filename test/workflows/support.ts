@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import type { Activities } from '../../activities/index.ts';
 import type { BuildWorkspaceInput } from '../../workflows/build-workspace.ts';
 import type { PlannedCycle } from '../../workflows/reconcile-prebuilds.ts';
+import type { LifecycleProgress } from '../../workflows/run-lifecycle.ts';
 import { testWorkflowBundle } from '../support/services.ts';
 import { createNamespace, registerSearchAttributes } from '../support/temporal-namespace.ts';
 
@@ -29,6 +30,16 @@ export const nothingToDo: PlannedCycle = {
   errors: 0,
 };
 
+export const nothingDue: LifecycleProgress = {
+  tick: '2026-05-13T09:00:00.000Z',
+  after: null,
+  buildsLeft: 5_000,
+  builds: 0,
+  due: {},
+  actions: {},
+  skipped: {},
+};
+
 /** The real server and the real workflow code, with activities that each test states. */
 export async function startWorkflowRig(
   address: string,
@@ -50,6 +61,7 @@ export async function startWorkflowRig(
     runUpkeep: async () => ({ agentLogs: 0, agentStats: 0, agentRequests: 0, finished: true }),
     planPrebuildCycle: async () => nothingToDo,
     reconcilePools: async () => ({ created: 0, deleted: 0, canceled: 0, errors: 0 }),
+    runLifecyclePage: async () => nothingDue,
   };
   const served = {
     runTerraform: (input: { jobId: string }) => activities.runTerraform(input),
@@ -58,6 +70,7 @@ export async function startWorkflowRig(
     runUpkeep: () => activities.runUpkeep(),
     planPrebuildCycle: () => activities.planPrebuildCycle(),
     reconcilePools: (input: Parameters<Activities['reconcilePools']>[0]) => activities.reconcilePools(input),
+    runLifecyclePage: (input: Parameters<Activities['runLifecyclePage']>[0]) => activities.runLifecyclePage(input),
   };
   const worker = await Worker.create({
     connection: native,

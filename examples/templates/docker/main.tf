@@ -121,7 +121,6 @@ resource "docker_container" "workspace" {
 resource "coder_metadata" "workspace" {
   count       = data.coder_workspace.me.start_count
   resource_id = docker_container.workspace[0].id
-  daily_cost  = 10
   item {
     key   = "image"
     value = data.coder_parameter.image.value
@@ -130,7 +129,6 @@ resource "coder_metadata" "workspace" {
 
 resource "coder_metadata" "home" {
   resource_id = docker_volume.home.id
-  daily_cost  = 1
   item {
     key   = "volume"
     value = docker_volume.home.name

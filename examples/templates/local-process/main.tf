@@ -127,7 +127,6 @@ resource "terraform_data" "workspace_agent" {
 resource "coder_metadata" "home" {
   resource_id = terraform_data.home.id
   icon        = "/icon/folder.svg"
-  daily_cost  = 1
   item {
     key   = "directory"
     value = terraform_data.home.output.directory

@@ -44,7 +44,6 @@ resource "coder_app" "code" {
 
 resource "coder_metadata" "home" {
   resource_id = terraform_data.home.id
-  daily_cost  = 5
   item {
     key   = "size"
     value = data.coder_parameter.size.value

@@ -1,27 +1,28 @@
-import { type Listener, prebuildsChannel } from '../db/notifications.ts';
+import type { Channel, Listener } from '../db/notifications.ts';
 import type { Logger } from '../telemetry/logger.ts';
 
-/** Each trigger is a signal to the scheduler; a cycle sees all that happened before it (spec/03 §9). */
+/** Each trigger is a signal to the scheduler; a run sees all that happened before it (spec/03 §9). */
 const quietMs = 1_000;
 /** `setTimeout` takes 32 bits of milliseconds. */
 const longestTimerMs = 2 ** 31 - 1;
 
-export interface ReconcileKicks {
-  /** A cycle at this instant instead of at the next tick. The earliest one counts; it is forgotten when the process ends. */
+export interface ScheduleKicks {
+  /** A run at this instant instead of at the next tick. The earliest one counts; it is forgotten when the process ends. */
   wakeAt(at: Date): void;
   close(): void;
 }
 
 /**
- * Begins a cycle as soon as something may have changed a pool, at most once a second: whoever changes it says so in the
- * transaction of the change. What is lost on the way costs at most one interval of the schedule.
+ * Runs a schedule as soon as there may be something to do, at most once a second: whoever changes what it looks at says so on the
+ * channel, in the transaction of the change. What is lost on the way costs at most one interval of the schedule.
  */
-export function createReconcileKicks(deps: {
+export function createScheduleKicks(deps: {
   listener: Listener;
+  channel: Channel;
   trigger: () => Promise<void>;
   logger: Logger;
-}): ReconcileKicks {
-  const { listener, trigger, logger } = deps;
+}): ScheduleKicks {
+  const { listener, channel, trigger, logger } = deps;
   let closed = false;
   let lastAt = 0;
   let soon: NodeJS.Timeout | undefined;
@@ -30,13 +31,13 @@ export function createReconcileKicks(deps: {
   const fire = () => {
     soon = undefined;
     lastAt = Date.now();
-    trigger().catch((err: unknown) => logger.warn({ err }, 'reconciliation not triggered, its next tick will do'));
+    trigger().catch((err: unknown) => logger.warn({ err, channel }, 'schedule not triggered, its next tick will do'));
   };
   const kick = () => {
     if (closed || soon !== undefined) return;
     soon = setTimeout(fire, Math.max(0, lastAt + quietMs - Date.now()));
   };
-  const unsubscribe = listener.subscribe(prebuildsChannel, kick);
+  const unsubscribe = listener.subscribe(channel, kick);
   return {
     wakeAt(at) {
       if (closed || (later !== undefined && later.at <= at.getTime())) return;

@@ -1,0 +1,4 @@
+CREATE INDEX "users_suspended_idx" ON "users" USING btree ("id") WHERE status = 'suspended' and deleted = false;--> statement-breakpoint
+CREATE INDEX "workspaces_lifecycle_retry_idx" ON "workspaces" USING btree ("lifecycle_retry_after") WHERE deleted = false and lifecycle_retry_after is not null;--> statement-breakpoint
+CREATE INDEX "workspaces_dormant_idx" ON "workspaces" USING btree ("dormant_at") WHERE deleted = false and dormant_at is not null;--> statement-breakpoint
+CREATE INDEX "workspaces_unscheduled_idx" ON "workspaces" USING btree ("id") WHERE deleted = false and autostart_schedule is not null and next_start_at is null and dormant_at is null;
