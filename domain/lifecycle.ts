@@ -166,18 +166,22 @@ function dueAction(facts: LifecycleFacts, tick: Date, rules: LifecycleRules): Li
 
 /** By the schedule, or once more after an automatic start failed. Source: spec/04 §4.1. */
 function startIsDue(facts: LifecycleFacts, tick: Date, rules: LifecycleRules): boolean {
-  const { workspace, template, owner, build } = facts;
+  const { workspace, template, owner } = facts;
+  const due = startTime(facts);
+  if (due === null || due > tick) return false;
+  if (workspace.dormantAt !== null || owner.status !== 'active' || template.deleted) return false;
   const input = autostartInput(facts);
-  const mayStart =
-    workspace.dormantAt === null && owner.status === 'active' && !template.deleted && nextStartAt(input, tick) !== null;
-  if (!mayStart) return false;
-  if (build.transition === 'start')
-    return build.status === 'failed' && build.reason === 'autostart' && isPast(workspace.lifecycleRetryAfter, tick);
-  const due = workspace.nextStartAt;
-  if (build.transition !== 'stop' || due === null || due > tick || build.status === 'failed') return false;
-  const { autostartMaxLatenessMs } = rules;
-  if (autostartMaxLatenessMs > 0 && tick.getTime() - due.getTime() > autostartMaxLatenessMs) return false;
-  return isOnAllowedDay(input, due);
+  if (nextStartAt(input, tick) === null) return false;
+  if (facts.build.transition === 'start') return true;
+  const { autostartMaxLatenessMs: latest } = rules;
+  return (latest === 0 || tick.getTime() - due.getTime() <= latest) && isOnAllowedDay(input, due);
+}
+
+/** When it is to be started, should it be allowed; null = never. */
+function startTime({ workspace, build }: LifecycleFacts): Date | null {
+  if (build.transition === 'stop') return build.status === 'failed' ? null : workspace.nextStartAt;
+  const failed = build.transition === 'start' && build.status === 'failed' && build.reason === 'autostart';
+  return failed ? workspace.lifecycleRetryAfter : null;
 }
 
 /** How long the latest build has been a failed one, ms; −1 = it is not. */
