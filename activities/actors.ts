@@ -19,7 +19,7 @@ export const activityActors: Readonly<Record<keyof Activities, readonly ActorNam
   finishJob: ['job-janitor'],
   sweepPendingJobs: ['job-janitor'],
   // Logs and statistics have no resource type of their own: its statements (db/queries/upkeep.ts) are all that it may do there.
-  runUpkeep: ['purger'],
+  runUpkeep: ['purger', 'autobuild'],
   planPrebuildCycle: ['prebuilds-orchestrator'],
   reconcilePools: ['prebuilds-orchestrator'],
   runLifecyclePage: ['autobuild'],

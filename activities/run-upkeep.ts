@@ -1,8 +1,9 @@
 import { Context } from '@temporalio/activity';
 import type { Db } from '../db/client.ts';
 import { deleteAgentRequests, deleteAgentStats, deleteLogsOfAgents, listAgentsWithLogs } from '../db/queries/upkeep.ts';
+import { refreshStarts } from '../commands/refresh-starts.ts';
 import { NIL_UUID } from '../domain/ids.ts';
-import type { PurgeCounts, UpkeepResult } from '../workflows/run-upkeep.ts';
+import type { UpkeepCounts, UpkeepResult } from '../workflows/run-upkeep.ts';
 import type { UpkeepDeps } from './deps.ts';
 
 const dayMs = 24 * 3_600_000;
@@ -21,12 +22,12 @@ interface Slices {
   readonly rows: number;
   readonly agents: number;
 }
-/** Rows deleted by each statement; 0 where one only looked. */
-type Purge = AsyncGenerator<number, void>;
+/** Rows deleted or changed by each statement; 0 where one only looked. */
+type Step = AsyncGenerator<number, void>;
 
 /**
- * Deletes in slices, each a transaction of its own: cut anywhere, what is deleted stays deleted and the next attempt or run
- * goes on with the rest. Counts of earlier attempts are carried by the heartbeats.
+ * Works in slices, each a transaction of its own: cut anywhere, what is done stays done and the next attempt or run goes on
+ * with the rest. Counts of earlier attempts are carried by the heartbeats.
  */
 export const createRunUpkeep = (deps: UpkeepDeps, slices: Slices = { rows: rowsPerSlice, agents: agentsPerPage }) =>
   async function runUpkeep(): Promise<UpkeepResult> {
@@ -38,19 +39,21 @@ export const createRunUpkeep = (deps: UpkeepDeps, slices: Slices = { rows: rowsP
       agentLogs: 0,
       agentStats: 0,
       agentRequests: 0,
-      ...(info.heartbeatDetails as Partial<PurgeCounts> | undefined),
+      startsMoved: 0,
+      ...(info.heartbeatDetails as Partial<UpkeepCounts> | undefined),
     };
-    const purges: Readonly<Record<keyof PurgeCounts, Purge>> = {
+    const steps: Readonly<Record<keyof UpkeepCounts, Step>> = {
+      startsMoved: refreshStarts(db, new Date(startedAt)),
       agentLogs: agentLogRetentionMs === 0 ? nothing() : purgeAgentLogs(db, before(agentLogRetentionMs), slices),
       agentStats: untilFewer(slices.rows, (limit) => deleteAgentStats(db, before(statsKeptMs), limit)),
       agentRequests: untilFewer(slices.rows, (limit) => deleteAgentRequests(db, before(requestsKeptMs), limit)),
     };
     let succeeded = false;
     try {
-      for (const kind of ['agentLogs', 'agentStats', 'agentRequests'] as const)
-        for await (const deleted of purges[kind]) {
-          counts[kind] += deleted;
-          metrics.purged(recordTypes[kind], deleted);
+      for (const kind of ['agentLogs', 'agentStats', 'agentRequests', 'startsMoved'] as const)
+        for await (const rows of steps[kind]) {
+          counts[kind] += rows;
+          if (kind !== 'startsMoved') metrics.purged(recordTypes[kind], rows);
           heartbeat({ ...counts });
           if (cancellationSignal.aborted) await cancelled;
           if (Date.now() - startedAt > budgetMs) {
@@ -65,15 +68,15 @@ export const createRunUpkeep = (deps: UpkeepDeps, slices: Slices = { rows: rowsP
     }
   };
 
-const recordTypes: Readonly<Record<keyof PurgeCounts, string>> = {
+const recordTypes: Readonly<Record<Exclude<keyof UpkeepCounts, 'startsMoved'>, string>> = {
   agentLogs: 'workspace_agent_logs',
   agentStats: 'workspace_agent_stats',
   agentRequests: 'workspace_agent_requests',
 };
 
-async function* nothing(): Purge {}
+async function* nothing(): Step {}
 
-async function* untilFewer(rows: number, deleteSome: (limit: number) => Promise<number>): Purge {
+async function* untilFewer(rows: number, deleteSome: (limit: number) => Promise<number>): Step {
   for (;;) {
     const deleted = await deleteSome(rows);
     yield deleted;
@@ -82,7 +85,7 @@ async function* untilFewer(rows: number, deleteSome: (limit: number) => Promise<
 }
 
 /** Goes through all agents that have logs, which are few beside all agents there ever were. */
-async function* purgeAgentLogs(db: Db, notSeenSince: Date, { rows, agents }: Slices): Purge {
+async function* purgeAgentLogs(db: Db, notSeenSince: Date, { rows, agents }: Slices): Step {
   for (let after = NIL_UUID; ;) {
     const page = await listAgentsWithLogs(db, { after, notSeenSince, limit: agents });
     const old = page.filter((agent) => agent.old).map(({ id }) => id);

@@ -1,10 +1,12 @@
-import { type SQL, sql } from 'drizzle-orm';
+import { type SQL, and, eq, gt, sql } from 'drizzle-orm';
 import { PREBUILDS_SYSTEM_USER_ID } from '../../domain/ids.ts';
 import type { LifecycleBuild, LifecycleTemplate, LifecycleWorkspace } from '../../domain/lifecycle.ts';
 import type { ParameterValue } from '../../domain/parameters.ts';
 import { type Db, pipelined } from '../client.ts';
 import { toJson } from '../json.ts';
 import { notify, workspacesChannel } from '../notifications.ts';
+import { templates } from '../schema/templates.ts';
+import { workspaces } from '../schema/workspaces.ts';
 import { reviveInstants, templateFacts, workspaceFacts } from './build-ends.ts';
 
 /** Place in the list of what is due: everything up to it was looked at. `at` in PostgreSQL's own words, to the microsecond. */
@@ -274,4 +276,28 @@ export async function writeLifecycleChanges(tx: Db, changes: readonly LifecycleC
       from ${recordset} where b.id = n."buildId" and (n.deadline is not null or n.reminded)`),
     moved.length > 0 && notify(tx, workspacesChannel, moved.map(({ id }) => id).join(',')),
   ]);
+}
+
+/** Awake workspaces of people whose next start is to come, locked; those that somebody is at are looked at another time. */
+export async function lockFutureStarts(
+  tx: Db,
+  page: { readonly now: Date; readonly after: string; readonly limit: number },
+) {
+  return tx
+    .select({
+      id: workspaces.id,
+      ownerId: workspaces.ownerId,
+      deleted: workspaces.deleted,
+      dormantAt: workspaces.dormantAt,
+      autostartSchedule: workspaces.autostartSchedule,
+      nextStartAt: workspaces.nextStartAt,
+      allowUserAutostart: templates.allowUserAutostart,
+      autostartBlockDaysOfWeek: templates.autostartBlockDaysOfWeek,
+    })
+    .from(workspaces)
+    .innerJoin(templates, eq(templates.id, workspaces.templateId))
+    .where(and(eq(workspaces.deleted, false), gt(workspaces.nextStartAt, page.now), gt(workspaces.id, page.after)))
+    .orderBy(workspaces.id)
+    .limit(page.limit)
+    .for('update', { of: workspaces, skipLocked: true });
 }

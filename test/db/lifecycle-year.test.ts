@@ -2,23 +2,9 @@ import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type TestApi, createTestApi } from '../support/api.ts';
 import { addWorker, build, runTick, startedWorkspace } from '../support/lifecycle-rows.ts';
+import { dailyStarts, localDates } from '../support/lifecycle-zones.ts';
 import { createTemplate } from '../support/template-rows.ts';
 
-/** A day's start in the zone, and how many hours it runs. */
-const workspacesByZone = [
-  ['UTC', '0 9 * * *'],
-  ['Europe/Berlin', '30 2 * * *'],
-  ['America/New_York', '30 1 * * *'],
-  ['America/Santiago', '0 0 * * *'],
-  ['Australia/Lord_Howe', '15 2 * * *'],
-  ['Pacific/Auckland', '30 2 * * *'],
-  ['Pacific/Chatham', '0 3 * * *'],
-  ['Asia/Kolkata', '0 6 * * *'],
-  ['America/St_Johns', '1 0 * * *'],
-  ['Africa/Casablanca', '30 2 * * *'],
-  ['Africa/Cairo', '30 0 * * *'],
-  ['Asia/Kathmandu', '45 23 * * *'],
-] as const;
 const firstDay = Date.UTC(2023, 9, 20);
 const days = 400;
 const minuteMs = 60_000;
@@ -31,9 +17,6 @@ beforeAll(async () => {
   await addWorker(api.db);
 });
 afterAll(() => api.close());
-
-/** Local date of an instant, `2028-02-29`. */
-const localDate = (zone: string, at: Date): string => new Intl.DateTimeFormat('en-CA', { timeZone: zone }).format(at);
 
 /** What a tick has started is stopped again at once, without a build: the next start stays as the tick has written it. */
 const stopAll = () =>
@@ -54,7 +37,7 @@ test(
   async () => {
     const template = await createTemplate(api);
     const ids = new Map<string, string>();
-    for (const [zone, fields] of workspacesByZone) {
+    for (const [zone, fields] of dailyStarts) {
       const schedule = `CRON_TZ=${zone} ${fields}`;
       const id = await startedWorkspace(api, template, { at: new Date(firstDay), autostart_schedule: schedule });
       await build(api, id, { transition: 'stop', at: new Date(firstDay + minuteMs) });
@@ -77,12 +60,13 @@ test(
       for (const { id } of started) starts.get(id)!.push(new Date(at));
     }
     for (const [id, zone] of ids) {
-      const seen = starts.get(id)!.map((at) => localDate(zone, at));
+      const dateOf = localDates(zone);
+      const seen = starts.get(id)!.map(dateOf);
       expect(new Set(seen).size, `${zone}: twice on a day`).toBe(seen.length);
       const expected: string[] = [];
       // Every local date that begins and ends within the time.
       for (let at = firstDay + 2 * dayMs; at < end - 2 * dayMs; at += 6 * hourMs) {
-        const date = localDate(zone, new Date(at));
+        const date = dateOf(at);
         if (expected.at(-1) !== date) expected.push(date);
       }
       expect(expected.length).toBeGreaterThan(390);

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type TestApi, createTestApi } from '../support/api.ts';
-import { insertParameters } from '../support/build-rows.ts';
+import { endBuild, insertParameters } from '../support/build-rows.ts';
 import {
   addWorker,
   build,
@@ -13,6 +13,7 @@ import {
   startedWorkspace,
   stored,
 } from '../support/lifecycle-rows.ts';
+import { activePoolBuilds, insertPool, prebuildDeps, runCycle } from '../support/pool-rows.ts';
 import { createImportedVersion, createTemplate } from '../support/template-rows.ts';
 
 let api: TestApi;
@@ -473,6 +474,98 @@ describe('the reminder', () => {
     const limited = await remindable('2026-05-13T18:00:00Z', '2026-05-13T18:00:00Z');
     await usedAt(limited, '2026-05-13T17:25:00Z');
     expect(await runTick(api, utc('13T17:30:00'))).toMatchObject({ actions: { remind: 1 } });
+  });
+});
+
+describe('what the end of a build leaves', () => {
+  const at = utc('13T10:00:00');
+
+  test('is a deadline by the time to live and a hard limit by the quiet hours', async () => {
+    const everyDay = ['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'];
+    const template = await createTemplate(api, { autostop_requirement: { days_of_week: everyDay, weeks: 1 } });
+    const user = await api.createUser();
+    await api.db.execute(sql`
+      update users set quiet_hours_schedule = 'CRON_TZ=Europe/Berlin 0 2 * * *' where id = ${user.id}`);
+    const limited = await startedWorkspace(api, template, { at, ttl_ms: 24 * 3_600_000, token: user.token });
+    expect(await stored(api.db, limited)).toMatchObject({
+      deadline: utc('14T00:00:00'),
+      maxDeadline: utc('14T00:00:00'),
+    });
+    const short = await startedWorkspace(api, template, { at, ttl_ms: 3_600_000, token: user.token });
+    expect(await stored(api.db, short)).toMatchObject({
+      deadline: utc('13T11:00:00'),
+      maxDeadline: utc('14T00:00:00'),
+    });
+    // Other quiet hours count from the next start.
+    api.clock.now = utc('13T10:30:00');
+    const quiet = await api.request('PUT', `/api/v2/users/${user.id}/quiet-hours`, {
+      token: user.token,
+      body: { schedule: 'CRON_TZ=UTC 0 20 * * *' },
+    });
+    expect(quiet.status).toBe(200);
+    expect((await stored(api.db, limited)).maxDeadline).toEqual(utc('14T00:00:00'));
+    await build(api, limited, { transition: 'start', at: utc('13T11:00:00'), token: user.token });
+    expect((await stored(api.db, limited)).maxDeadline).toEqual(utc('13T20:00:00'));
+    // Without a time to live the hard limit is all there is; a stop has neither.
+    await build(api, short, { transition: 'stop', at: utc('13T12:00:00'), token: user.token });
+    expect(await stored(api.db, short)).toMatchObject({ deadline: null, maxDeadline: null });
+  });
+
+  test('is a deadline after the next start, if that lies before it', async () => {
+    const template = await createTemplate(api);
+    const id = await startedWorkspace(api, template, {
+      at: utc('12T21:45:00'),
+      autostart_schedule: '0 9 * * *',
+      ttl_ms: 12 * 3_600_000,
+    });
+    expect((await stored(api.db, id)).deadline).toEqual(utc('13T21:00:00'));
+  });
+
+  test('is the time to live of the template where users may not choose', async () => {
+    const template = await createTemplate(api, { default_ttl_ms: 8 * 3_600_000 });
+    const id = await startedWorkspace(api, template, { at, ttl_ms: 3_600_000 });
+    await api.db.execute(sql`update templates set allow_user_autostop = false where id = ${template.id}`);
+    await build(api, id, { transition: 'start', at: utc('13T11:00:00') });
+    expect((await stored(api.db, id)).deadline).toEqual(utc('13T19:00:00'));
+  });
+
+  test('is nothing for a prebuild, whatever the template says', async () => {
+    const template = await createTemplate(api, {
+      default_ttl_ms: 8 * 3_600_000,
+      dormant_ttl_ms: 3_600_000,
+      failure_ttl_ms: 3_600_000,
+      autostop_requirement: { days_of_week: ['monday'], weeks: 1 },
+    });
+    const pool = await insertPool(api.db, template.active_version_id, { desired: 2 });
+    expect(pool).not.toBe('');
+    await runCycle(prebuildDeps(api));
+    const [good, bad] = await activePoolBuilds(api.db, template.id);
+    await endBuild(api.db, good!.buildId, { now: at });
+    await endBuild(api.db, bad!.buildId, { now: at, error: 'no' });
+    for (const { workspaceId } of [good!, bad!])
+      expect(await stored(api.db, workspaceId)).toMatchObject({
+        nextStartAt: null,
+        ttlMs: null,
+        dormantAt: null,
+        deletingAt: null,
+        failedAt: null,
+        retryAfter: null,
+        deadline: null,
+        maxDeadline: null,
+      });
+    await api.db.execute(sql`update template_version_presets set desired_instances = null where id = ${pool}`);
+  });
+
+  test('keeps to the rule that no deadline is beyond the hard limit', async () => {
+    const template = await createTemplate(api);
+    const id = await startedWorkspace(api, template, { at });
+    const set = (deadline: string | null, maxDeadline: string | null) =>
+      api.db.execute(sql`
+        update workspace_builds set deadline = ${deadline}, max_deadline = ${maxDeadline} where workspace_id = ${id}`);
+    const violated = { cause: { constraint_name: 'workspace_builds_deadline_below_max_deadline' } };
+    await expect(set('2026-05-13T10:00:00.001Z', '2026-05-13T10:00:00Z')).rejects.toMatchObject(violated);
+    await expect(set(null, '2026-05-13T10:00:00Z')).rejects.toMatchObject(violated);
+    await set(null, null);
   });
 });
 

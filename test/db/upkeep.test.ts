@@ -21,7 +21,7 @@ beforeEach(async () => {
   await api.db.execute(sql`truncate workspace_agent_logs, workspace_agent_stats, workspace_agent_requests`);
 });
 
-const nothing: UpkeepResult = { agentLogs: 0, agentStats: 0, agentRequests: 0, finished: true };
+const nothing: UpkeepResult = { startsMoved: 0, agentLogs: 0, agentStats: 0, agentRequests: 0, finished: true };
 const weekMs = 7 * 24 * 3_600_000;
 
 interface Run {
@@ -105,6 +105,30 @@ describe('the upkeep', () => {
     expect(await upkeep()).toEqual(nothing);
     expect(await upkeep({ retentionMs: weekMs / 2 })).toEqual({ ...nothing, agentLogs: 2 });
     expect(await lines(kept)).toEqual([1, 1, 0, 0]);
+  });
+
+  test('moves automatic starts that were computed with other time-zone data', async () => {
+    const insert = async (ownerId?: string) => {
+      const id = await insertWorkspaceOf(api.db, template, ownerId === undefined ? {} : { ownerId });
+      if (ownerId !== undefined)
+        await api.db.execute(sql`
+          update workspaces set autostart_schedule = 'CRON_TZ=UTC 0 9 * * *',
+            next_start_at = date_trunc('day', now() at time zone 'utc') at time zone 'utc' + interval '57 hours' where id = ${id}`);
+      return id;
+    };
+    // The day after tomorrow at nine: tomorrow's or today's was left out.
+    const wrong = await insert(api.owner.id);
+    await insert();
+    const nextOf = async () =>
+      (await api.db.execute<{ at: string }>(sql`select next_start_at as at from workspaces where id = ${wrong}`))[0]!
+        .at;
+    expect(await upkeep()).toEqual({ ...nothing, startsMoved: 1 });
+    const next = new Date(await nextOf());
+    expect(next.getUTCHours()).toBe(9);
+    expect(next.getTime() - Date.now()).toBeGreaterThan(0);
+    expect(next.getTime() - Date.now()).toBeLessThanOrEqual(24 * 3_600_000);
+    expect(await upkeep()).toEqual(nothing);
+    await api.db.execute(sql`update workspaces set deleted = true where id = ${wrong}`);
   });
 
   test('keeps logs for ever when it is told so', async () => {

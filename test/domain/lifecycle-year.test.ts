@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { aftermathOf } from '../../domain/build-aftermath.ts';
 import { deadlinesOf } from '../../domain/deadlines.ts';
 import { type LifecycleFacts, autostartInput, decideLifecycle } from '../../domain/lifecycle.ts';
+import { dailyStarts, localDates } from '../support/lifecycle-zones.ts';
 import { defaultQuietHours, parseQuietHours } from '../../domain/quiet-hours.ts';
 
 const minuteMs = 60_000;
@@ -9,22 +10,6 @@ const hourMs = 60 * minuteMs;
 const dayMs = 24 * hourMs;
 const firstDay = Date.UTC(2027, 10, 20);
 const days = 400;
-
-/** Times that clocks skip or have twice are among them. */
-const schedules = [
-  ['UTC', '0 9 * * *'],
-  ['Europe/Berlin', '30 2 * * *'],
-  ['America/New_York', '30 1 * * *'],
-  ['America/Santiago', '0 0 * * *'],
-  ['Australia/Lord_Howe', '15 2 * * *'],
-  ['Pacific/Auckland', '30 2 * * *'],
-  ['Pacific/Chatham', '0 3 * * *'],
-  ['Asia/Kolkata', '0 6 * * *'],
-  ['America/St_Johns', '1 0 * * *'],
-  ['Africa/Casablanca', '30 2 * * *'],
-  ['Africa/Cairo', '30 0 * * *'],
-  ['Asia/Kathmandu', '45 23 * * *'],
-] as const;
 
 const template = {
   deleted: false,
@@ -120,16 +105,11 @@ function live(zone: string, fields: string, options: { ttlMs: number; buildMs: n
   return starts;
 }
 
-const localDate = (zone: string) => {
-  const format = new Intl.DateTimeFormat('en-CA', { timeZone: zone });
-  return (at: number): string => format.format(at);
-};
-
-test.each(schedules)(
+test.each(dailyStarts)(
   '%s: 400 days, one start on each local day, none missed and none twice',
   { timeout: 60_000 },
   (zone, fields) => {
-    const dateOf = localDate(zone);
+    const dateOf = localDates(zone);
     const expected = new Set<string>();
     for (let at = firstDay + dayMs; at < firstDay + (days - 1) * dayMs; at += 6 * hourMs) expected.add(dateOf(at));
     expect(expected.size).toBeGreaterThan(390);

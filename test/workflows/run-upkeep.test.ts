@@ -22,7 +22,7 @@ test('its schedule runs once an hour, never twice at once, and shows what was de
   expect(spec.intervals).toMatchObject([{ every: 3_600_000 }]);
   expect(policies).toMatchObject({ overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: 3_600_000 });
   expect(action).toMatchObject({ workflowType: 'runUpkeep', taskQueue: 'control', workflowRunTimeout: 600_000 });
-  const deleted = { agentLogs: 3, agentStats: 2, agentRequests: 1, finished: true };
+  const deleted = { startsMoved: 4, agentLogs: 3, agentStats: 2, agentRequests: 1, finished: true };
   rig.activities.runUpkeep = async () => deleted;
   await schedule.trigger();
   const workflowId = await waitFor('the run', async () => {
@@ -39,7 +39,7 @@ test('is tried again when its worker stops or the database is away', async () =>
   rig.activities.runUpkeep = async () => {
     attempts += 1;
     if (attempts === 1) throw ApplicationFailure.retryable('the database is away', 'UNAVAILABLE');
-    return { agentLogs: 0, agentStats: 0, agentRequests: 0, finished: false };
+    return { startsMoved: 0, agentLogs: 0, agentStats: 0, agentRequests: 0, finished: false };
   };
   const options = { taskQueue: 'control', workflowId: `upkeep-${randomUUID()}`, args: [] };
   expect(await rig.client.workflow.execute('runUpkeep', options)).toMatchObject({ finished: false });

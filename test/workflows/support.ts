@@ -58,7 +58,7 @@ export async function startWorkflowRig(
       return outcome;
     },
     sweepPendingJobs: async () => ({ started: 0, restarted: 0, ended: 0 }),
-    runUpkeep: async () => ({ agentLogs: 0, agentStats: 0, agentRequests: 0, finished: true }),
+    runUpkeep: async () => ({ startsMoved: 0, agentLogs: 0, agentStats: 0, agentRequests: 0, finished: true }),
     planPrebuildCycle: async () => nothingToDo,
     reconcilePools: async () => ({ created: 0, deleted: 0, canceled: 0, errors: 0 }),
     runLifecyclePage: async () => nothingDue,
