@@ -24,6 +24,7 @@ import { registerApiKeyRoutes } from './routes/api-keys.ts';
 import { registerAuditRoutes } from './routes/audit.ts';
 import { registerBuildRepairRoutes } from './routes/build-repairs.ts';
 import { registerGroupRoutes } from './routes/groups.ts';
+import { registerInsightRoutes } from './routes/insights.ts';
 import { registerLoginRoutes } from './routes/login.ts';
 import { registerMemberRoutes } from './routes/members.ts';
 import { registerNotificationRoutes } from './routes/notifications.ts';
@@ -38,6 +39,7 @@ import { registerExternalAgentRoutes } from './routes/external-agents.ts';
 import { registerFileRoutes } from './routes/files.ts';
 import { registerProvisionerDaemonRoutes } from './routes/provisioner-daemons.ts';
 import { registerProvisionerJobRoutes } from './routes/provisioner-jobs.ts';
+import { registerInsightRoutes } from './routes/insights.ts';
 import { registerTemplateAclRoutes } from './routes/template-acl.ts';
 import { registerTemplateRoutes } from './routes/templates.ts';
 import { registerTemplateVersionChildRoutes } from './routes/template-version-children.ts';
@@ -72,7 +74,9 @@ const resources: readonly ((app: App, deps: AppDeps) => void)[] = [
   registerAuditRoutes,
   registerFileRoutes,
   registerTemplateRoutes,
+  registerInsightRoutes,
   registerTemplateAclRoutes,
+  registerInsightRoutes,
   registerPrebuildRoutes,
   registerTemplateVersionRoutes,
   registerTemplateVersionStateRoutes,

@@ -74,15 +74,14 @@ export async function readWorkspaces(
 
 /** Ends what nobody is going to build, and takes its worker away: later storms are not to be held up by it. */
 export const retire = ({ stack: { sql } }: Context, storm: Storm): Promise<unknown> =>
-  patiently(
-    () =>
-      sql.begin(async (tx) => {
-        const ids = [...storm.ids];
-        await tx`
+  patiently(() =>
+    sql.begin(async (tx) => {
+      const ids = [...storm.ids];
+      await tx`
           update provisioner_jobs j set canceled_at = now(), completed_at = now() from workspace_builds b
           where b.job_id = j.id and b.active and b.workspace_id = any(${ids}::uuid[])`;
-        await tx`update workspace_builds set active = false where active and workspace_id = any(${ids}::uuid[])`;
-        await tx`update workspaces set deleted = true where id = any(${ids}::uuid[])`;
-        await tx`delete from provisioner_daemons where name = ${storm.name}`;
-      }),
+      await tx`update workspace_builds set active = false where active and workspace_id = any(${ids}::uuid[])`;
+      await tx`update workspaces set deleted = true where id = any(${ids}::uuid[])`;
+      await tx`delete from provisioner_daemons where name = ${storm.name}`;
+    }),
   );

@@ -80,7 +80,9 @@ export async function watchTicks({ stack }: Context): Promise<Ticks> {
     async failedSince(ms) {
       const good = new Set(['RUNNING', 'COMPLETED', 'CONTINUED_AS_NEW']);
       const ticks = await listed(ticksSince(ms));
-      return ticks.filter(({ status }) => !good.has(status)).map(({ workflowId, status }) => `${workflowId}: ${status}`);
+      return ticks
+        .filter(({ status }) => !good.has(status))
+        .map(({ workflowId, status }) => `${workflowId}: ${status}`);
     },
     close: () => connection.close(),
   };

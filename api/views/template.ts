@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi';
+import type { ActiveUsers } from '../../db/queries/daily-activity.ts';
 import type { BuildTimeStats } from '../../db/queries/template-stats.ts';
 import type { TemplateView } from '../../db/queries/templates.ts';
 import { corsBehaviors, portSharingLevels } from '../../domain/template-settings.ts';
@@ -22,7 +23,7 @@ export const Template = z
     display_name: z.string(),
     provisioner: z.enum(['terraform', 'echo']),
     active_version_id: z.string(),
-    active_user_count: z.number().int().openapi({ description: '-1 = not known yet' }),
+    active_user_count: z.number().int().openapi({ description: 'Users of the last 24 hours' }),
     build_time_stats: z.object({ start: Percentiles, stop: Percentiles, delete: Percentiles }),
     description: z.string(),
     deprecated: z.boolean(),
@@ -53,9 +54,12 @@ export const Template = z
 export type TemplateBody = z.infer<typeof Template>;
 
 /** A template as clients see it. Source: spec/06 §6. */
-export function templateView(row: TemplateView, stats: readonly BuildTimeStats[]): TemplateBody {
+export function templateView(
+  row: TemplateView,
+  stats: { readonly buildTimes: readonly BuildTimeStats[]; readonly activeUsers: readonly ActiveUsers[] },
+): TemplateBody {
   const times = (transition: BuildTimeStats['transition']) => {
-    const found = stats.find((each) => each.templateId === row.id && each.transition === transition);
+    const found = stats.buildTimes.find((each) => each.templateId === row.id && each.transition === transition);
     return { P50: found?.p50Ms ?? null, P95: found?.p95Ms ?? null };
   };
   return {
@@ -70,7 +74,7 @@ export function templateView(row: TemplateView, stats: readonly BuildTimeStats[]
     display_name: row.displayName,
     provisioner: row.provisioner,
     active_version_id: row.activeVersionId,
-    active_user_count: -1,
+    active_user_count: stats.activeUsers.find((each) => each.templateId === row.id)?.count ?? 0,
     build_time_stats: { start: times('start'), stop: times('stop'), delete: times('delete') },
     description: row.description,
     deprecated: row.deprecated !== '',

@@ -4,7 +4,7 @@ import { CliError, exitCodes } from '../errors.ts';
 import { ago, duration, statusText, table } from '../format.ts';
 import { confirm } from '../prompt.ts';
 import { getTemplate, getVersion, promoteVersion } from '../templates.ts';
-import type { Template, TemplateVersion } from '../types.ts';
+import type { DailyActivity, Template, TemplateVersion } from '../types.ts';
 import { describeTemplate } from './template-show.ts';
 import { registerTemplatePush } from './template-push.ts';
 
@@ -47,6 +47,18 @@ export function registerTemplates(program: Command, context: () => CliContext): 
       cli.output.result(details.document, () => details.text(cli.output.colors));
     });
   templates
+    .command('activity <template>')
+    .description('how many people used a template on each of the last 60 days')
+    .action(async (name: string) => {
+      const cli = context();
+      const client = cli.client();
+      const template = await getTemplate(client, cli.organization, name);
+      // Days as this machine's clock has them, to the hour.
+      const offset = Math.trunc(-cli.now().getTimezoneOffset() / 60);
+      const found = await client.get<DailyActivity>(`/api/v2/templates/${template.id}/daus?tz_offset=${offset}`);
+      cli.output.result(found, () => activityText(cli, template, found));
+    });
+  templates
     .command('promote <template> <version>')
     .description('make a version the one that new workspaces use')
     .action(async (name: string, versionName: string) => {
@@ -79,7 +91,7 @@ function listText({ output, now }: CliContext, templates: readonly Template[]): 
     template.name,
     template.display_name,
     template.organization_name,
-    template.active_user_count < 0 ? '' : String(template.active_user_count),
+    String(template.active_user_count),
     template.build_time_stats.start.P50 === null ? '' : duration(template.build_time_stats.start.P50),
     ago(template.updated_at, now()),
     template.deprecated ? 'deprecated' : '',
@@ -99,4 +111,11 @@ function versionsText({ output, now }: CliContext, template: Template, versions:
     version.message.split('\n')[0] ?? '',
   ]);
   return table(['VERSION', 'IMPORT', '', 'BY', 'CREATED', 'MESSAGE'], rows, colors);
+}
+
+function activityText({ output }: CliContext, template: Template, { entries }: DailyActivity): string {
+  const used = entries.filter(({ amount }) => amount > 0);
+  if (used.length === 0) return `Nobody used ${template.name} in the last ${entries.length} days`;
+  const rows = used.map(({ date, amount }) => [date, String(amount)]);
+  return table(['DAY', 'USERS'], rows, output.colors);
 }

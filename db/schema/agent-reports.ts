@@ -62,12 +62,14 @@ export const workspaceAgentStats = pgTable(
     sessionCountReconnectingPty: bigint('session_count_reconnecting_pty', { mode: 'number' }).notNull().default(0),
     sessionCountSsh: bigint('session_count_ssh', { mode: 'number' }).notNull().default(0),
     sessionCounts: jsonb('session_counts').$type<Record<string, number>>().notNull().default({}),
+    /** The report is activity (domain/agent-stats.ts). */
     usage: boolean('usage').notNull().default(false),
   },
   (t) => [
-    index('workspace_agent_stats_template_idx')
-      .on(t.templateId, t.createdAt, t.userId)
-      .where(sql`connection_count > 0`),
+    // Whom a template has and on which days, from entry to entry: however often their agents reported.
+    index('workspace_agent_stats_people_idx')
+      .on(t.templateId, t.userId, t.createdAt)
+      .where(sql`usage`),
     index('workspace_agent_stats_created_idx').on(t.createdAt),
   ],
 );

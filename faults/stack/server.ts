@@ -7,6 +7,8 @@ import type { RunningUnit } from '../../toolchain/running.ts';
 export interface Server {
   /** SIGKILL to the server and its children. Resolves when it is gone. */
   kill(): Promise<void>;
+  /** SIGQUIT to the server: what PostgreSQL calls an immediate shutdown. Resolves when it is gone. */
+  quit(): Promise<void>;
   start(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -30,6 +32,10 @@ export async function createServer<Unit extends RunningUnit>(
         listProcesses().filter((entry) => entry.pid === pid || entry.parentPid === pid),
         'SIGKILL',
       );
+      await unit.exited;
+    },
+    async quit() {
+      process.kill(unit.identity.pid, 'SIGQUIT');
       await unit.exited;
     },
     async start() {

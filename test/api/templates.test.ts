@@ -55,7 +55,7 @@ describe('creating a template', () => {
       name: 'Defaults',
       organization_name: 'default',
       active_version_id: versionId,
-      active_user_count: -1,
+      active_user_count: 0,
       build_time_stats: { start: { P50: null, P95: null }, stop: { P50: null }, delete: { P95: null } },
       default_ttl_ms: 0,
       activity_bump_ms: 3_600_000,

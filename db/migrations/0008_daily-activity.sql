@@ -1,0 +1,2 @@
+DROP INDEX "workspace_agent_stats_template_idx";--> statement-breakpoint
+CREATE INDEX "workspace_agent_stats_people_idx" ON "workspace_agent_stats" USING btree ("template_id","user_id","created_at") WHERE usage;

@@ -1,0 +1,36 @@
+import type { Context } from '../context.ts';
+import { lifecycleFleet, lifecycleRemark } from '../lifecycle-fleet.ts';
+import { type Ticks, watchTicks } from '../lifecycle-ticks.ts';
+import { type Random, createRandom } from '../random.ts';
+import type { Run } from '../run.ts';
+import type { Scenario } from '../scenario.ts';
+import { addUsualHost } from './strike-scenario.ts';
+
+export interface StormOrder {
+  readonly ticks: Ticks;
+  readonly random: Random;
+  readonly seed: number;
+}
+
+/** A scenario of storms, one after the other; each is a run. */
+export const stormScenario = ({
+  playRound,
+  ...facts
+}: Pick<Scenario, 'name'> &
+  Partial<Pick<Scenario, 'fleet'>> & {
+    readonly playRound: (context: Context, order: StormOrder) => Promise<Run>;
+  }): Scenario => ({
+  fleet: lifecycleFleet,
+  remark: lifecycleRemark,
+  begin: addUsualHost,
+  ...facts,
+  async play(context, { runs, seed: first, onRuns }) {
+    const ticks = await watchTicks(context);
+    try {
+      for (let seed = first; seed < first + runs; seed += 1)
+        await onRuns([await playRound(context, { ticks, random: createRandom(seed), seed })]);
+    } finally {
+      await ticks.close();
+    }
+  },
+});
