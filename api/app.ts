@@ -39,7 +39,6 @@ import { registerExternalAgentRoutes } from './routes/external-agents.ts';
 import { registerFileRoutes } from './routes/files.ts';
 import { registerProvisionerDaemonRoutes } from './routes/provisioner-daemons.ts';
 import { registerProvisionerJobRoutes } from './routes/provisioner-jobs.ts';
-import { registerInsightRoutes } from './routes/insights.ts';
 import { registerTemplateAclRoutes } from './routes/template-acl.ts';
 import { registerTemplateRoutes } from './routes/templates.ts';
 import { registerTemplateVersionChildRoutes } from './routes/template-version-children.ts';
@@ -74,7 +73,6 @@ const resources: readonly ((app: App, deps: AppDeps) => void)[] = [
   registerAuditRoutes,
   registerFileRoutes,
   registerTemplateRoutes,
-  registerInsightRoutes,
   registerTemplateAclRoutes,
   registerInsightRoutes,
   registerPrebuildRoutes,

@@ -111,16 +111,56 @@ export async function settleRound(
 ): Promise<readonly LifecycleWorkspaceRow[]> {
   const { run, ids, before, storm, beganAt } = round;
   const { wanted, struckAt, offsetMs = 0 } = expectation;
-  const t0=Date.now(); const dbg=(w:string)=>console.error('DBG',w,Date.now()-t0);
+  const t0 = Date.now();
+  const dbg = (w: string) => console.error('DBG', w, Date.now() - t0);
   await everythingReady(context);
   const settled = await eventually(
-    async () => { const rows=await readWorkspaces(context, ids); const un=rows.flatMap(({builds})=>builds.filter(b=>!b.over&&!b.tracked)); dbg('untracked '+un.length+' '+un.map(b=>b.reason[5]).join('')+' unbuilt '+rows.filter(r=>r.builds.length<2).length+' total '+ (await context.stack.sql`select count(*) from provisioner_jobs where workflow_started_at is null`)[0]!['count']); return isSettled({ before, after: await readWorkspaces(context, ids), wanted }) },
+    async () => {
+      const rows = await readWorkspaces(context, ids);
+      const un = rows.flatMap(({ builds }) => builds.filter((b) => !b.over && !b.tracked));
+      dbg(
+        'untracked ' +
+          un.length +
+          ' existing ' +
+          (await ticks.workflowsOf({ template: storm.name, workspaces: [] })).size +
+          ' unbuilt ' +
+          rows.filter((r) => r.builds.length < 2).length +
+          ' total ' +
+          (await context.stack.sql`select count(*) from provisioner_jobs where workflow_started_at is null`)[0]![
+            'count'
+          ],
+      );
+      return isSettled({ before, after: await readWorkspaces(context, ids), wanted });
+    },
     { boundMs: context.boundMs, everyMs: 200 },
   );
   if (settled === undefined)
     addFindings(run, [{ kind: 'stuck', what: `not at rest after ${context.boundMs / 1000} s` }]);
   else if (struckAt !== undefined) run.recoveryMs = Date.now() - struckAt;
-  dbg('settled');console.error(context.fleet.controls.map(c=>c.logTail(400).split('\n').filter(l=>/warn|error/.test(l)).slice(-4).join('\n')).join('\n----\n'), context.fleet.apis.map(c=>c.logTail(400).split('\n').filter(l=>/warn|error/.test(l)).slice(-4).join('\n')).join('\n----\n'));
+  dbg('settled');
+  if (!process.env['QUIET'])
+    console.error(
+      context.fleet.controls
+        .map((c) =>
+          c
+            .logTail(400)
+            .split('\n')
+            .filter((l) => /warn|error/.test(l))
+            .slice(-4)
+            .join('\n'),
+        )
+        .join('\n----\n'),
+      context.fleet.apis
+        .map((c) =>
+          c
+            .logTail(400)
+            .split('\n')
+            .filter((l) => /warn|error/.test(l))
+            .slice(-4)
+            .join('\n'),
+        )
+        .join('\n----\n'),
+    );
   if (!(await ticks.goOn())) addFindings(run, [{ kind: 'stuck', what: 'no tick came to its end after that' }]);
   dbg('goOn');
   for (const failed of await ticks.failedSince(beganAt))

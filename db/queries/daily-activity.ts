@@ -2,11 +2,15 @@ import { type SQL, sql } from 'drizzle-orm';
 import { NIL_UUID } from '../../domain/ids.ts';
 import type { Db } from '../client.ts';
 
-/** The first report of a template's user from the instant on, in the index that holds nothing but activity. */
+/**
+ * The first report of a template's user from the instant on, or what follows in the index of activity: the caller compares. With
+ * equality PostgreSQL may take the index by time instead and read everybody's reports.
+ */
 const nextReport = (who: SQL, from: SQL) => sql`
-  select s.created_at from workspace_agent_stats s
-  where s.usage and s.template_id = ${who}.template_id and s.user_id = ${who}.user_id and s.created_at >= ${from}
-  order by s.created_at limit 1`;
+  select s.template_id, s.user_id, s.created_at from workspace_agent_stats s
+  where s.usage and (s.template_id, s.user_id, s.created_at) >= (${who}.template_id, ${who}.user_id, ${from})
+  order by s.template_id, s.user_id, s.created_at limit 1`;
+const isOf = (who: SQL) => sql`report.template_id = ${who}.template_id and report.user_id = ${who}.user_id`;
 
 /**
  * `person (template_id, user_id)`: whoever used a template, ever. System users are not among them. Skips from user to user in the
@@ -43,17 +47,18 @@ export async function listDailyUsers(
   db: Db,
   { from, to, templateId }: { from: Date; to: Date; templateId?: string },
 ): Promise<DailyUsers[]> {
-  const start = sql`${from.toISOString()}::timestamptz`;
-  const dayOf = (at: SQL) => sql`floor(extract(epoch from ${at} - ${start}) / 86400)::int`;
+  const [start, end] = [from, to].map((at) => sql`${at.toISOString()}::timestamptz`) as [SQL, SQL];
+  const day = sql`floor(extract(epoch from report.created_at - ${start}) / 86400)::int`;
+  const nextDay = sql`${start} + (seen.day + 1) * interval '24 hours'`;
   const rows = await db.execute<DailyUsers>(sql`
     with recursive ${people(templateId === undefined ? undefined : [templateId])}, seen as (
-      select p.template_id, p.user_id, ${dayOf(sql`report.created_at`)} as day
+      select p.template_id, p.user_id, ${day} as day
       from person p cross join lateral (${nextReport(sql`p`, start)}) report
+      where ${isOf(sql`p`)} and report.created_at < ${end}
       union all
-      select seen.template_id, seen.user_id, ${dayOf(sql`report.created_at`)}
-      from seen cross join lateral (
-        ${nextReport(sql`seen`, sql`${start} + (seen.day + 1) * interval '24 hours'`)}) report
-      where report.created_at < ${to.toISOString()}::timestamptz
+      select seen.template_id, seen.user_id, ${day}
+      from seen cross join lateral (${nextReport(sql`seen`, nextDay)}) report
+      where ${isOf(sql`seen`)} and report.created_at < ${end}
     )
     select day, count(distinct user_id)::int as users from seen group by day order by day`);
   return [...rows];
@@ -64,12 +69,16 @@ export interface ActiveUsers {
   readonly count: number;
 }
 
-/** Distinct users of each template with activity from the instant on; a template without any has no row. */
+/**
+ * Distinct users of each template with activity from the instant on; a template without any has no row. Not by `exists`, which
+ * PostgreSQL turns into a join with all of their reports.
+ */
 export async function listActiveUsers(db: Db, templateIds: readonly string[], since: Date): Promise<ActiveUsers[]> {
   if (templateIds.length === 0) return [];
   const rows = await db.execute<{ template_id: string; count: number }>(sql`
     with recursive ${people(templateIds)}
-    select p.template_id, count(*)::int as count from person p
-    where exists (${nextReport(sql`p`, sql`${since.toISOString()}::timestamptz`)}) group by p.template_id`);
+    select p.template_id, count(*)::int as count
+    from person p cross join lateral (${nextReport(sql`p`, sql`${since.toISOString()}::timestamptz`)}) report
+    where ${isOf(sql`p`)} group by p.template_id`);
   return rows.map((row) => ({ templateId: row.template_id, count: row.count }));
 }
