@@ -1,8 +1,8 @@
 import type { Db } from '../db/client.ts';
 import { type BuildTimeStats, listBuildTimes } from '../db/queries/template-stats.ts';
+import { createKeptAnswers } from './kept-answers.ts';
 
 const keptMs = 10 * 60_000;
-/** Below this the statement reads so little that keeping its answer would only make it stale. */
 const keptFromSamples = 100;
 
 /**
@@ -10,16 +10,16 @@ const keptFromSamples = 100;
  * ten minutes: they move slowly and cost most. Source: spec/01 §6.6 (at most one hour).
  */
 export function createBuildTimes(deps: { readonly db: Db; now(): Date }) {
-  const kept = new Map<string, { until: number; stats: BuildTimeStats[] }>();
+  const kept = createKeptAnswers<BuildTimeStats[]>({
+    keptMs,
+    isCostly: (stats) => stats.some((row) => row.samples >= keptFromSamples),
+    now: () => deps.now(),
+  });
   return async (templateIds: readonly string[]): Promise<BuildTimeStats[]> => {
-    const now = deps.now().getTime();
-    for (const [id, entry] of kept) if (entry.until <= now) kept.delete(id);
-    const missing = templateIds.filter((id) => !kept.has(id));
-    const fresh = await listBuildTimes(deps.db, missing);
-    for (const id of missing) {
-      const stats = fresh.filter((row) => row.templateId === id);
-      if (stats.some((row) => row.samples >= keptFromSamples)) kept.set(id, { until: now + keptMs, stats });
-    }
-    return [...fresh, ...templateIds.flatMap((id) => (missing.includes(id) ? [] : (kept.get(id)?.stats ?? [])))];
+    const answers = await kept(templateIds, async (missing) => {
+      const rows = await listBuildTimes(deps.db, missing);
+      return new Map(missing.map((id) => [id, rows.filter((row) => row.templateId === id)]));
+    });
+    return [...answers.values()].flat();
   };
 }

@@ -37,7 +37,7 @@ async function gatherDetails(context: Context, run: Run): Promise<Section[]> {
   const sections: Section[] = [['ledger', effects.map((effect) => ledgerLine(run, effect))]];
   for (const { id, jobId, transition } of run.builds)
     sections.push([`${transition}, build ${id}, job ${jobId}, its log at the end`, await logTail(context, id)]);
-  for (const worker of context.hosts.flatMap(({ workers }) => workers)) {
+  for (const worker of [...context.fleet.controls, ...context.hosts.flatMap(({ workers }) => workers)]) {
     const complaints = worker.logTail(200).split('\n').filter(isComplaint);
     sections.push([`last complaints of ${worker.name}`, complaints.slice(-processLogLines)]);
   }

@@ -101,8 +101,8 @@ export interface Expectation {
 }
 
 /**
- * Gives everything time, has one more tick look at it all, and judges. Answers the rows as they are then. Without `recovery` by a
- * trigger of ours: what a tick has left over waits for the next minute.
+ * Gives everything time, has one more tick look at it all, and judges. Answers the rows as they are then. What a tick
+ * has left over waits for the next minute.
  */
 export async function settleRound(
   context: Context,
@@ -111,58 +111,15 @@ export async function settleRound(
 ): Promise<readonly LifecycleWorkspaceRow[]> {
   const { run, ids, before, storm, beganAt } = round;
   const { wanted, struckAt, offsetMs = 0 } = expectation;
-  const t0 = Date.now();
-  const dbg = (w: string) => console.error('DBG', w, Date.now() - t0);
   await everythingReady(context);
   const settled = await eventually(
-    async () => {
-      const rows = await readWorkspaces(context, ids);
-      const un = rows.flatMap(({ builds }) => builds.filter((b) => !b.over && !b.tracked));
-      dbg(
-        'untracked ' +
-          un.length +
-          ' existing ' +
-          (await ticks.workflowsOf({ template: storm.name, workspaces: [] })).size +
-          ' unbuilt ' +
-          rows.filter((r) => r.builds.length < 2).length +
-          ' total ' +
-          (await context.stack.sql`select count(*) from provisioner_jobs where workflow_started_at is null`)[0]![
-            'count'
-          ],
-      );
-      return isSettled({ before, after: await readWorkspaces(context, ids), wanted });
-    },
+    async () => isSettled({ before, after: await readWorkspaces(context, ids), wanted }),
     { boundMs: context.boundMs, everyMs: 200 },
   );
   if (settled === undefined)
     addFindings(run, [{ kind: 'stuck', what: `not at rest after ${context.boundMs / 1000} s` }]);
   else if (struckAt !== undefined) run.recoveryMs = Date.now() - struckAt;
-  dbg('settled');
-  if (!process.env['QUIET'])
-    console.error(
-      context.fleet.controls
-        .map((c) =>
-          c
-            .logTail(400)
-            .split('\n')
-            .filter((l) => /warn|error/.test(l))
-            .slice(-4)
-            .join('\n'),
-        )
-        .join('\n----\n'),
-      context.fleet.apis
-        .map((c) =>
-          c
-            .logTail(400)
-            .split('\n')
-            .filter((l) => /warn|error/.test(l))
-            .slice(-4)
-            .join('\n'),
-        )
-        .join('\n----\n'),
-    );
   if (!(await ticks.goOn())) addFindings(run, [{ kind: 'stuck', what: 'no tick came to its end after that' }]);
-  dbg('goOn');
   for (const failed of await ticks.failedSince(beganAt))
     addFindings(run, [{ kind: 'wrong', what: `a tick failed: ${failed}` }]);
   const after = await readWorkspaces(context, ids);
@@ -179,7 +136,6 @@ export async function settleRound(
     },
     { boundMs: startWithinMs / 6, everyMs: 200 },
   );
-  dbg('judged');
   addFindings(run, judge());
   return after;
 }

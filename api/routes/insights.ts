@@ -1,10 +1,10 @@
 import { z } from '@hono/zod-openapi';
-import { listDailyUsers } from '../../db/queries/daily-activity.ts';
 import { findTemplate } from '../../db/queries/templates.ts';
 import { authorize, templateObject } from '../../domain/authorization.ts';
 import { lastLocalDays } from '../../domain/daily-activity.ts';
 import { notFound } from '../../domain/errors.ts';
 import type { App, AppDeps } from '../context.ts';
+import { createDailyUsers } from '../daily-activity.ts';
 import { defineRoute } from '../route.ts';
 import { json, queryInteger, uuid } from '../schemas.ts';
 
@@ -36,13 +36,15 @@ const ofDeployment = defineRoute({
 });
 
 /** Who may see how templates are used. Source: spec/06 §6, §12. */
-export function registerInsightRoutes(app: App, { db, now }: AppDeps): void {
+export function registerInsightRoutes(app: App, deps: AppDeps): void {
+  const { db } = deps;
+  const dailyUsers = createDailyUsers(deps);
   const dailyActivity = async (offsetHours: number, templateId?: string): Promise<DailyActivityBody> => {
-    const { dates, ...range } = lastLocalDays(now(), offsetHours);
-    const found = await listDailyUsers(db, { ...range, ...(templateId !== undefined && { templateId }) });
+    const days = lastLocalDays(deps.now(), offsetHours);
+    const found = await dailyUsers(days, templateId);
     const users = new Map(found.map((row) => [row.day, row.users]));
     return {
-      entries: dates.map((date, day) => ({ date, amount: users.get(day) ?? 0 })),
+      entries: days.dates.map((date, day) => ({ date, amount: users.get(day) ?? 0 })),
       tz_hour_offset: offsetHours,
     };
   };

@@ -4,18 +4,17 @@ import { createTemplate } from '../../commands/create-template.ts';
 import { deleteTemplate } from '../../commands/delete-template.ts';
 import { invalidatePresets } from '../../commands/invalidate-presets.ts';
 import { updateTemplate } from '../../commands/update-template.ts';
-import { listActiveUsers } from '../../db/queries/daily-activity.ts';
 import { getOrganizationByRef } from '../../db/queries/organizations.ts';
 import { findTemplateViewById, findTemplateViewByName, listTemplateViews } from '../../db/queries/templates.ts';
 import type { TemplateView } from '../../db/queries/templates.ts';
 import { authorize, isAllowed, templateObject } from '../../domain/authorization.ts';
-import { activeSince } from '../../domain/daily-activity.ts';
 import { DomainError, notFound } from '../../domain/errors.ts';
 import { parseTemplateSearch } from '../../domain/template-search.ts';
 import { listExamples } from '../../terraform/examples.ts';
 import { createBuildTimes } from '../build-times.ts';
 import { callerOf } from '../context.ts';
 import type { ApiEnv, App, AppDeps } from '../context.ts';
+import { createActiveUsers } from '../daily-activity.ts';
 import { etagResponse } from '../etag.ts';
 import { defineRoute } from '../route.ts';
 import { MessageResponse, json, jsonBody, organizationRef, uuid } from '../schemas.ts';
@@ -130,13 +129,11 @@ const invalidate = defineRoute({
 export function registerTemplateRoutes(app: App, deps: AppDeps): void {
   const { db } = deps;
   const buildTimes = createBuildTimes(deps);
+  const activeUsers = createActiveUsers(deps);
   const bodies = async (rows: readonly TemplateView[]) => {
     const ids = rows.map(({ id }) => id);
-    const [times, activeUsers] = await Promise.all([
-      buildTimes(ids),
-      listActiveUsers(db, ids, activeSince(deps.now())),
-    ]);
-    return rows.map((row) => templateView(row, { buildTimes: times, activeUsers }));
+    const [times, active] = await Promise.all([buildTimes(ids), activeUsers(ids)]);
+    return rows.map((row) => templateView(row, { buildTimes: times, activeUsers: active }));
   };
   /** Body of a live template that the caller may read; NOT_FOUND otherwise. */
   const readable = async (c: Context<ApiEnv>, row: TemplateView | undefined) => {

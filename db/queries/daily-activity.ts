@@ -67,18 +67,20 @@ export async function listDailyUsers(
 export interface ActiveUsers {
   readonly templateId: string;
   readonly count: number;
+  /** Whoever used it while statistics are kept. */
+  readonly people: number;
 }
 
 /**
- * Distinct users of each template with activity from the instant on; a template without any has no row. Not by `exists`, which
- * PostgreSQL turns into a join with all of their reports.
+ * Distinct users of each template with activity from the instant on; a template that nobody ever used has no row. Not by `exists`,
+ * which PostgreSQL turns into a join with all of their reports.
  */
 export async function listActiveUsers(db: Db, templateIds: readonly string[], since: Date): Promise<ActiveUsers[]> {
   if (templateIds.length === 0) return [];
-  const rows = await db.execute<{ template_id: string; count: number }>(sql`
+  const rows = await db.execute<{ template_id: string; count: number; people: number }>(sql`
     with recursive ${people(templateIds)}
-    select p.template_id, count(*)::int as count
-    from person p cross join lateral (${nextReport(sql`p`, sql`${since.toISOString()}::timestamptz`)}) report
-    where ${isOf(sql`p`)} group by p.template_id`);
-  return rows.map((row) => ({ templateId: row.template_id, count: row.count }));
+    select p.template_id, count(*)::int as people, count(*) filter (where ${isOf(sql`p`)})::int as count
+    from person p left join lateral (${nextReport(sql`p`, sql`${since.toISOString()}::timestamptz`)}) report on true
+    group by p.template_id`);
+  return rows.map((row) => ({ templateId: row.template_id, count: row.count, people: row.people }));
 }

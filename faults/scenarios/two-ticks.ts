@@ -41,7 +41,6 @@ async function playRound(context: Context, { ticks, random, seed }: StormOrder):
     stalled.send('SIGCONT');
   }
   const [inserted] = await ticking;
-  console.error('DBG ticked', Date.now() - round.beganAt);
   const accepted = await asked;
   run.notes.push(
     `the forced ticks inserted ${inserted.join(' and ')} builds, ${accepted.length} of ${byHand} requests were accepted`,

@@ -198,3 +198,24 @@ test('active users of templates are those of the last 24 hours, in lists too', a
   const counts = new Map(body.map((each: JsonValue) => [each.id, each.active_user_count]));
   expect([counts.get(busy.id), counts.get(quiet.id)]).toEqual([2, 0]);
 });
+
+test('where many work, numbers are a minute old at most', async () => {
+  await forget();
+  const { id } = await createTemplate(api);
+  await api.db.execute(sql`
+    insert into workspace_agent_stats (created_at, user_id, agent_id, workspace_id, template_id, usage)
+    select '2026-05-13T11:00:00Z', gen_random_uuid(), u.n, u.n, ${id}, true
+    from (select gen_random_uuid() as n from generate_series(1, 1000)) u`);
+  const numbers = async () => [
+    await usedDays(`/templates/${id}/daus`),
+    await usedDays('/insights/daus?tz_offset=0'),
+    (await ask(`/templates/${id}`)).body.active_user_count,
+  ];
+  const [before, after] = [1000, 1001].map((amount) => [{ '2026-05-13': amount }, { '2026-05-13': amount }, amount]);
+  expect(await numbers()).toEqual(before);
+  await report(id, alice.id, '2026-05-13T11:00:00Z');
+  expect(await numbers()).toEqual(before);
+  expect(await usedDays(`/templates/${id}/daus?tz_offset=1`)).toEqual({ '2026-05-13': 1001 });
+  api.clock.now = new Date(api.clock.now.getTime() + 60_000);
+  expect(await numbers()).toEqual(after);
+});

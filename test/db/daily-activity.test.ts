@@ -81,7 +81,7 @@ describe.each(['before', 'after'])(`with ${reportCount} reports, %s the statisti
 
   test('active users by two looks per user', async () => {
     expect(await listActiveUsers(api.db, [template.id], activeSince(now))).toEqual([
-      { templateId: template.id, count: userCount },
+      { templateId: template.id, count: userCount, people: userCount },
     ]);
     const { kinds, rows } = await reads(() => listActiveUsers(api.db, [template.id], activeSince(now)));
     expect(kinds.filter((kind) => !kind.startsWith('Index'))).toEqual([]);
