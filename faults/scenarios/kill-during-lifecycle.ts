@@ -22,8 +22,8 @@ const livesEvery = 5;
  */
 export const killDuringLifecycle = stormScenario({ name: 'kill-during-lifecycle', playRound });
 
-async function playRound(context: Context, { ticks, random, seed }: StormOrder): Promise<Run> {
-  const workspaces = random.next() < largeShare ? largeSize : usualSize;
+async function playRound(context: Context, { ticks, random, seed, sizeOf }: StormOrder): Promise<Run> {
+  const workspaces = sizeOf(random.next() < largeShare ? largeSize : usualSize);
   const moment = drawMoment(random, workspaces);
   const living =
     seed % livesEvery === 0

@@ -5,13 +5,14 @@ import { makeDue, minuteOf } from '../lifecycle-storm.ts';
 import type { Run } from '../run.ts';
 import { type StormOrder, stormScenario } from './storm-scenario.ts';
 
-const workspaces = 250;
+const size = 250;
 const longestAbsenceMs = 3_000;
 
 /** PostgreSQL is shut down in the middle of a page, fast or immediately, and comes back. */
 export const restartPostgresDuringLifecycle = stormScenario({ name: 'restart-postgres-during-lifecycle', playRound });
 
-async function playRound(context: Context, { ticks, random, seed }: StormOrder): Promise<Run> {
+async function playRound(context: Context, { ticks, random, seed, sizeOf }: StormOrder): Promise<Run> {
+  const workspaces = sizeOf(size);
   const { postgres } = context.stack.services;
   const moment = drawMoment(random, workspaces);
   const fast = random.next() < 0.5;

@@ -10,7 +10,11 @@ export interface StormOrder {
   readonly ticks: Ticks;
   readonly random: Random;
   readonly seed: number;
+  /** Workspaces of a storm: as many as it is to have, or few where the whole play is to be short. */
+  readonly sizeOf: (usual: number) => number;
 }
+
+const shortSize = 100;
 
 /** A scenario of storms, one after the other; each is a run. */
 export const stormScenario = ({
@@ -24,11 +28,12 @@ export const stormScenario = ({
   remark: lifecycleRemark,
   begin: addUsualHost,
   ...facts,
-  async play(context, { runs, seed: first, onRuns }) {
+  async play(context, { runs, seed: first, onRuns, times }) {
     const ticks = await watchTicks(context);
+    const sizeOf = (usual: number) => (times === undefined ? usual : Math.min(usual, shortSize));
     try {
       for (let seed = first; seed < first + runs; seed += 1)
-        await onRuns([await playRound(context, { ticks, random: createRandom(seed), seed })]);
+        await onRuns([await playRound(context, { ticks, random: createRandom(seed), seed, sizeOf })]);
     } finally {
       await ticks.close();
     }

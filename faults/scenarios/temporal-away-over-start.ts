@@ -6,7 +6,7 @@ import { makeDue, minuteOf } from '../lifecycle-storm.ts';
 import type { Run } from '../run.ts';
 import { type StormOrder, stormScenario } from './storm-scenario.ts';
 
-const workspaces = 200;
+const size = 200;
 /** Workspaces that people start while Temporal is away. */
 const byHand = 20;
 const absenceMs = { from: 2_000, to: 10_000 };
@@ -17,7 +17,8 @@ const absenceMs = { from: 2_000, to: 10_000 };
  */
 export const temporalAwayOverStart = stormScenario({ name: 'temporal-away-over-start', playRound });
 
-async function playRound(context: Context, { ticks, random, seed }: StormOrder): Promise<Run> {
+async function playRound(context: Context, { ticks, random, seed, sizeOf }: StormOrder): Promise<Run> {
+  const workspaces = sizeOf(size);
   const { temporal } = context.stack.services;
   const inTheMiddle = random.next() < 0.4;
   const triggered = random.next() < 0.5;

@@ -7,7 +7,7 @@ import { makeDue, minuteOf } from '../lifecycle-storm.ts';
 import type { Run } from '../run.ts';
 import { type StormOrder, stormScenario } from './storm-scenario.ts';
 
-const workspaces = 240;
+const size = 240;
 /** Workspaces that somebody starts by hand in the same second. */
 const byHand = 60;
 /** A worker stands still for longer than its heartbeats may be late: another attempt begins, then the first one goes on. */
@@ -20,7 +20,8 @@ const stallShare = 0.3;
  */
 export const twoTicks = stormScenario({ name: 'two-ticks', fleet: lifecycleTwice, playRound });
 
-async function playRound(context: Context, { ticks, random, seed }: StormOrder): Promise<Run> {
+async function playRound(context: Context, { ticks, random, seed, sizeOf }: StormOrder): Promise<Run> {
+  const workspaces = sizeOf(size);
   const stalled = random.next() < stallShare ? random.pick(context.fleet.controls) : undefined;
   const moment = drawMoment(random, workspaces);
   const handMs = random.between(0, 400);
