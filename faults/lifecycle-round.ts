@@ -148,7 +148,22 @@ export async function closeRound(
 ): Promise<void> {
   try {
     await settleRound(context, ticks, of);
+    await sayLate(context, of.round);
   } finally {
     await retire(context, of.round.storm);
   }
+}
+
+const lateMs = 5_000;
+
+/** Starts that the server did not answer in time are left to the sweep: how many tells how far a machine is behind. */
+async function sayLate({ stack: { sql } }: Context, { ids, before }: StormRound): Promise<void> {
+  const [{ late, made } = { late: 0, made: 0 }] = await patiently(
+    () => sql<{ late: number; made: number }[]>`
+      select count(*)::int as made, count(*) filter (
+        where j.workflow_started_at > j.created_at + ${lateMs} * interval '1 millisecond')::int as late
+      from workspace_builds b join provisioner_jobs j on j.id = b.job_id
+      where b.workspace_id = any(${[...ids]}::uuid[]) and not b.id = any(${before.flatMap(({ builds }) => builds.map(({ id }) => id))}::uuid[])`,
+  );
+  console.error(`  ${late} of ${made} builds had their workflow later than ${lateMs / 1000} s after their row`);
 }

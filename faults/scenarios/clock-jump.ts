@@ -10,8 +10,8 @@ import { type StormOrder, stormScenario } from './storm-scenario.ts';
 
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
-/** Of each kind. */
-const kindSize = 25;
+const size = 125;
+const kinds = 5;
 const wantedStop: WantedBuild = { transition: 'stop', reasons: ['autostop'] };
 
 /**
@@ -29,7 +29,7 @@ interface Kinds {
 
 async function playRound(context: Context, order: StormOrder): Promise<Run> {
   const { sql } = context.stack;
-  const round = await openRound(context, { seed: order.seed, workspaces: 5 * kindSize });
+  const round = await openRound(context, { seed: order.seed, workspaces: order.sizeOf(size) });
   const clock = await installClock(sql);
   try {
     await everythingReady(context);
@@ -47,7 +47,7 @@ async function jump(
   { ticks, random, round, clock }: StormOrder & { round: StormRound; clock: DatabaseClock },
 ): Promise<void> {
   const { run } = round;
-  const kinds = await arrange(context, random, round);
+  const { soon, ending, lasting: longer } = await arrange(context, random, round);
   /** Each look begins with what was there before it, so that nothing of an earlier one may come again. */
   let before = round.before;
   const look = async (offsetMs: number, wanted: (id: string) => WantedBuild | null) => {
@@ -65,20 +65,21 @@ async function jump(
   await clock.shift(hourMs);
   run.notes.push(during ? 'jumped while a tick ran' : 'jumped between two ticks');
   await ticks.trigger();
-  const started = new Set(kinds.soon);
-  const stopped = new Set(kinds.ending);
+  const started = new Set(soon);
+  const stopped = new Set(ending);
   await look(hourMs, (id) => (started.has(id) ? wantedStart.byClock : stopped.has(id) ? wantedStop : null));
   await clock.shift(0);
   await look(0, () => null);
-  await makeRunning(context, kinds.lasting, minuteOf(Date.now()));
+  await makeRunning(context, longer, minuteOf(Date.now()));
   await ticks.trigger();
-  const lasting = new Set(kinds.lasting);
+  const lasting = new Set(longer);
   await look(0, (id) => (lasting.has(id) ? wantedStop : null));
   await clock.shift(hourMs);
   await look(hourMs, () => null);
 }
 
 async function arrange(context: Context, random: Random, { storm }: StormRound): Promise<Kinds> {
+  const kindSize = Math.floor(storm.ids.length / kinds);
   const kind = (place: number) => storm.ids.slice(place * kindSize, (place + 1) * kindSize);
   const inMinutes = (from: number, to: number) => minuteOf(Date.now() + random.between(from, to) * minuteMs);
   const [first, second, later, ending, lasting] = [kind(0), kind(1), kind(2), kind(3), kind(4)];

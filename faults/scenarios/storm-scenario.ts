@@ -14,7 +14,8 @@ export interface StormOrder {
   readonly sizeOf: (usual: number) => number;
 }
 
-const shortSize = 100;
+/** Three batches. */
+const shortSize = 75;
 
 /** A scenario of storms, one after the other; each is a run. */
 export const stormScenario = ({

@@ -7,8 +7,8 @@ import type { Run } from '../run.ts';
 import { type StormOrder, stormScenario } from './storm-scenario.ts';
 
 const size = 200;
-/** Workspaces that people start while Temporal is away. */
-const byHand = 20;
+/** Share of them that people start while Temporal is away. */
+const byHandShare = 0.1;
 const absenceMs = { from: 2_000, to: 10_000 };
 
 /**
@@ -19,6 +19,7 @@ export const temporalAwayOverStart = stormScenario({ name: 'temporal-away-over-s
 
 async function playRound(context: Context, { ticks, random, seed, sizeOf }: StormOrder): Promise<Run> {
   const workspaces = sizeOf(size);
+  const byHand = Math.floor(workspaces * byHandShare);
   const { temporal } = context.stack.services;
   const inTheMiddle = random.next() < 0.4;
   const triggered = random.next() < 0.5;

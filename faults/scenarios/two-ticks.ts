@@ -8,8 +8,8 @@ import type { Run } from '../run.ts';
 import { type StormOrder, stormScenario } from './storm-scenario.ts';
 
 const size = 240;
-/** Workspaces that somebody starts by hand in the same second. */
-const byHand = 60;
+/** Share of them that somebody starts by hand in the same second. */
+const byHandShare = 0.25;
 /** A worker stands still for longer than its heartbeats may be late: another attempt begins, then the first one goes on. */
 const stallMs = 12_000;
 const stallShare = 0.3;
@@ -22,6 +22,7 @@ export const twoTicks = stormScenario({ name: 'two-ticks', fleet: lifecycleTwice
 
 async function playRound(context: Context, { ticks, random, seed, sizeOf }: StormOrder): Promise<Run> {
   const workspaces = sizeOf(size);
+  const byHand = Math.floor(workspaces * byHandShare);
   const stalled = random.next() < stallShare ? random.pick(context.fleet.controls) : undefined;
   const moment = drawMoment(random, workspaces);
   const handMs = random.between(0, 400);

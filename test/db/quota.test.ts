@@ -277,13 +277,20 @@ describe('at the same time', () => {
     const first = await taken();
     const mine = { ownerId: ann.id, organizationId: api.organizationId };
     let release = () => {};
-    const held = new Promise<void>((done) => (release = done));
+    const releasing = new Promise<void>((done) => (release = done));
+    let onLocked = () => {};
+    const locked = new Promise<void>((done) => (onLocked = done));
     const holder = transaction(api.db, async (tx) => {
       await lockQuota(tx, mine);
-      await held;
+      onLocked();
+      await releasing;
     });
+    await locked;
     const waits = async () =>
-      (await api.db.execute(sql`select from pg_locks where locktype = 'advisory' and not granted`)).length > 0;
+      (
+        await api.db.execute(sql`select from pg_locks where locktype = 'advisory' and not granted
+          and database = (select oid from pg_database where datname = current_database())`)
+      ).length > 0;
     const commit = first.commit(10);
     await waitFor('the second to wait', waits);
     await transaction(api.db, (tx) => lockQuota(tx, { ...mine, ownerId: api.owner.id }));

@@ -73,7 +73,7 @@ test.each([
   ['before the file was emptied', 'one\ntwo\n', ''],
   ['after it, and more was written', 'more\n', 'more\n'],
 ])('a worker that died while it took output away, %s, is settled by the next', async (_title, found, left) => {
-  const { outputDir } = run('while :; do sleep 0.05; done');
+  const { outputDir, end } = run('while :; do sleep 0.05; done');
   const pid = await pidOf(outputDir);
   expect(await hold(outputDir)).toBe(true);
   expect(processStat(pid)?.stopped).toBe(true);
@@ -84,6 +84,7 @@ test.each([
   expect([readFileSync(path, 'utf8'), outputBase(path)]).toEqual([left, 8]);
   await waitFor('Terraform to go on', async () => processStat(pid)?.stopped === false);
   killRun(outputDir, 'test');
+  await end;
 });
 
 test('a whole group is held, and what is over cannot be', async () => {
