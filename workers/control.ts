@@ -4,7 +4,12 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createControlActivities } from '../activities/index.ts';
-import { createTemporalStarter, isWorkflowOpen, nativeConnectionOptions } from '../commands/temporal.ts';
+import {
+  backgroundDeadlineMs,
+  createTemporalStarter,
+  isWorkflowOpen,
+  nativeConnectionOptions,
+} from '../commands/temporal.ts';
 import { type Config, loadConfig } from '../config.ts';
 import { connect } from '../db/client.ts';
 import { createColumnCipher, loadEncryptionKeys } from '../db/encryption.ts';
@@ -58,7 +63,7 @@ await runProcess(logger, async () => {
     activities: createControlActivities({
       db: database.db,
       logger,
-      temporal: createTemporalStarter(client),
+      temporal: createTemporalStarter(client, backgroundDeadlineMs),
       isWorkflowOpen: (workflowId) => isWorkflowOpen(client, workflowId),
       pendingJobTimeoutMs: config.CODER_PENDING_JOB_TIMEOUT,
       metrics,

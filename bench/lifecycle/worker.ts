@@ -1,10 +1,10 @@
-import { Client, Connection } from '@temporalio/client';
+import { Client } from '@temporalio/client';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { LifecycleDeps } from '../../activities/deps.ts';
 import { createRunLifecyclePage } from '../../activities/run-lifecycle-page.ts';
-import { createTemporalStarter } from '../../commands/temporal.ts';
+import { backgroundDeadlineMs, createTemporalStarter } from '../../commands/temporal.ts';
 import { CONTROL_TASK_QUEUE } from '../../domain/ids.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { createMetrics } from '../../telemetry/metrics.ts';
@@ -30,11 +30,10 @@ export async function startLifecycleWorker(
   { buildQueue }: { buildQueue: string | null },
 ): Promise<LifecycleWorker> {
   const native = await NativeConnection.connect({ address });
-  const connection = await Connection.connect({ address });
-  const client = new Client({ connection });
+  const client = new Client({ connection: native });
   const deps: LifecycleDeps = {
     db: database.db,
-    temporal: createTemporalStarter(client),
+    temporal: createTemporalStarter(client, backgroundDeadlineMs),
     logger: createLogger({ level: 'error', component: 'bench' }),
     metrics: createMetrics({ version: 'bench', defaultMetrics: false }),
     now: () => new Date(),
@@ -79,7 +78,6 @@ export async function startLifecycleWorker(
       // What is left of the builds is not waited for.
       for (const worker of workers) worker.shutdown();
       await Promise.allSettled(running);
-      await connection.close();
       await native.close();
     },
   };
