@@ -177,3 +177,12 @@ export async function build(
   if (answer.status !== 201) throw new Error(`no build: ${answer.text}`);
   await endLatest(api, workspaceId, { at: endAt, ...how });
 }
+
+/** Nothing else is due any more, whatever earlier tests left. */
+export async function onlyDue({ db }: TestApi, ...ids: string[]): Promise<void> {
+  await db.execute(sql`
+    update workspaces set next_start_at = null, autostart_schedule = null, dormant_at = null, deleting_at = null,
+      failed_at = null, lifecycle_retry_after = null, last_used_at = '2100-01-01' where id not in ${ids}`);
+  await db.execute(sql`
+    update workspace_builds set deadline = null, max_deadline = null where workspace_id not in ${ids}`);
+}

@@ -16,7 +16,7 @@ import { type TestAgent, insertAgentOf } from './agent-rows.ts';
 import type { TestApi } from './api.ts';
 import { endBuild } from './build-rows.ts';
 import { testOrigin } from './builders.ts';
-import { createImportedVersion, createTemplate } from './template-rows.ts';
+import { createImportedVersion, createTemplate, promote } from './template-rows.ts';
 
 export interface PoolSettings {
   readonly name?: string;
@@ -71,11 +71,7 @@ export async function createPool(api: TestApi, pool: PoolSettings = {}): Promise
 export async function promoteNewVersion(api: TestApi, templateId: string, pool: PoolSettings = {}): Promise<TestPool> {
   const versionId = await createImportedVersion(api, { body: { template_id: templateId } });
   const presetId = await insertPool(api.db, versionId, pool);
-  const answer = await api.request('PATCH', `/api/v2/templates/${templateId}/versions`, {
-    token: api.ownerToken,
-    body: { id: versionId },
-  });
-  if (answer.status !== 200) throw new Error(`not promoted: ${answer.text}`);
+  await promote(api, templateId, versionId);
   return { templateId, versionId, presetId };
 }
 

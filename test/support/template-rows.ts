@@ -163,3 +163,12 @@ export async function insertBuildOf(
     maxDeadline: build.maxDeadline ?? null,
   });
 }
+
+/** Makes a version the active one of its template. */
+export async function promote(api: TestApi, templateId: string, versionId: string): Promise<void> {
+  const answer = await api.request('PATCH', `/api/v2/templates/${templateId}/versions`, {
+    token: api.ownerToken,
+    body: { id: versionId },
+  });
+  if (answer.status !== 200) throw new Error(`not promoted: ${answer.text}`);
+}
