@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Db } from '../db/client.ts';
-import { markApplyBegun } from '../db/queries/provisioner-jobs.ts';
+import { markApplyBegun } from '../db/queries/job-attempts.ts';
 import {
   type StoredState,
   encodeState,

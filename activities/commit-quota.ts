@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { sqlState, transaction } from '../db/client.ts';
-import { lockAttempt } from '../db/queries/provisioner-jobs.ts';
+import { lockAttempt } from '../db/queries/job-attempts.ts';
 import { findQuotaOf, lockQuota, setBuildCost } from '../db/queries/quota.ts';
 import type { BuildRun } from '../db/queries/workspace-builds.ts';
 import { type QuotaFacts, describeQuota, isWithinQuota, refusedText } from '../domain/quota.ts';

@@ -1,7 +1,9 @@
 import type { JobOutcome } from '../workflows/run-job.ts';
 import { type Db, isDatabaseAway, pipelined, transaction } from '../db/client.ts';
 import { notifyJobEnd } from '../db/notifications.ts';
-import { completeJob, lockAttempt, markCanceled, upsertTimings } from '../db/queries/provisioner-jobs.ts';
+import { completeJob, lockAttempt } from '../db/queries/job-attempts.ts';
+import { upsertTimings } from '../db/queries/job-timings.ts';
+import { markCanceled } from '../db/queries/provisioner-jobs.ts';
 import { settleBuild } from '../commands/settle-build.ts';
 import { type JobRun, RunStopped } from './job-run.ts';
 

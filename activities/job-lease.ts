@@ -3,7 +3,8 @@ import { renameSync, writeFileSync } from 'node:fs';
 import { uptime } from 'node:os';
 import { join } from 'node:path';
 import { type HeldBy, heartbeat as beats, resumeWithinMs } from '../domain/lease.ts';
-import { findJob, renewLease } from '../db/queries/provisioner-jobs.ts';
+import { renewLease } from '../db/queries/job-attempts.ts';
+import { findJob } from '../db/queries/provisioner-jobs.ts';
 import type { ProvisionerDeps } from './deps.ts';
 
 /** What Temporal remembers of a delivery, for when its worker is lost. */

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { JobTiming } from '../domain/provisioned.ts';
-import type { TakenJob } from '../db/queries/provisioner-jobs.ts';
+import type { TakenJob } from '../db/queries/job-attempts.ts';
 import { listRuns } from '../terraform/run-directory.ts';
 import type { Redactor } from '../terraform/secrets.ts';
 import type { RunGuard } from '../terraform/shims.ts';

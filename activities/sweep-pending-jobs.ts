@@ -4,14 +4,14 @@ import { transaction } from '../db/client.ts';
 import { notifyJobEnd } from '../db/notifications.ts';
 import { matchProvisioners } from '../db/queries/provisioner-daemons.ts';
 import { listBuildFacts, listImportFacts } from '../db/queries/job-facts.ts';
+import { endJob } from '../db/queries/provisioner-jobs.ts';
 import {
   type SweptJob,
-  endJob,
   forgetWorkflows,
   listOldPendingJobs,
   listSuspectJobs,
   listUnstartedJobs,
-} from '../db/queries/provisioner-jobs.ts';
+} from '../db/queries/swept-jobs.ts';
 import type { SweepResult } from '../workflows/sweep-pending-jobs.ts';
 import { reportUnsettled } from '../db/queries/workspace-builds.ts';
 import { actAsJobJanitor } from './actors.ts';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import postgres from 'postgres';
 import { createJobLog } from '../activities/job-log.ts';
 import { connect } from '../db/client.ts';
-import { takeJob } from '../db/queries/provisioner-jobs.ts';
+import { takeJob } from '../db/queries/job-attempts.ts';
 import { defaultLease } from '../domain/lease.ts';
 import { withThrowawayStack } from '../scripts/stack/throwaway.ts';
 import { createOutputReader } from '../terraform/output.ts';

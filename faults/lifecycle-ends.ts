@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import { settleBuild } from '../commands/settle-build.ts';
 import { connect, transaction } from '../db/client.ts';
 import { notifyJobEnd } from '../db/notifications.ts';
-import { completeJob, takeJob } from '../db/queries/provisioner-jobs.ts';
+import { completeJob, takeJob } from '../db/queries/job-attempts.ts';
 import { defaultQuietHours } from '../domain/quiet-hours.ts';
 import type { Context } from './context.ts';
 

@@ -2,7 +2,7 @@ import { z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { createReadState, createReplaceState } from '../../commands/replace-state.ts';
 import { findBuildViewById, findLatestBuildView } from '../../db/queries/build-views.ts';
-import { listTimings } from '../../db/queries/provisioner-jobs.ts';
+import { listTimings } from '../../db/queries/job-timings.ts';
 import { listAgentTimings, noAgentTimings } from '../../db/queries/script-timings.ts';
 import { listBuildParameters } from '../../db/queries/workspace-builds.ts';
 import { findWorkspaceIncludingDeleted } from '../../db/queries/workspaces.ts';

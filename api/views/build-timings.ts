@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi';
-import type { listTimings } from '../../db/queries/provisioner-jobs.ts';
+import type { listTimings } from '../../db/queries/job-timings.ts';
 import type { AgentTimings } from '../../db/queries/script-timings.ts';
 import { timestamp } from '../schemas.ts';
 

@@ -6,15 +6,9 @@ import { createFinishJob } from '../../activities/finish-job.ts';
 import type { JobRun } from '../../activities/job-run.ts';
 import { createCancelBuild } from '../../commands/cancel-job.ts';
 import { transaction } from '../../db/client.ts';
-import {
-  completeJob,
-  endJob,
-  findJob,
-  listTimings,
-  releaseLease,
-  renewLease,
-  upsertTimings,
-} from '../../db/queries/provisioner-jobs.ts';
+import { completeJob, releaseLease, renewLease } from '../../db/queries/job-attempts.ts';
+import { listTimings, upsertTimings } from '../../db/queries/job-timings.ts';
+import { endJob, findJob } from '../../db/queries/provisioner-jobs.ts';
 import { findBuild, finishBuildRow } from '../../db/queries/workspace-builds.ts';
 import { provisionerJobs } from '../../db/schema/provisioner-jobs.ts';
 import { workspaceBuilds, workspaces } from '../../db/schema/workspaces.ts';

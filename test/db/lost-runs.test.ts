@@ -2,7 +2,7 @@ import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createFinishJob } from '../../activities/finish-job.ts';
 import { appendJobLogs } from '../../db/queries/job-logs.ts';
-import { type takeJob, leaseHeldForMs, markApplyBegun } from '../../db/queries/provisioner-jobs.ts';
+import { type takeJob, leaseHeldForMs, markApplyBegun } from '../../db/queries/job-attempts.ts';
 import { addPossibleOrphans } from '../../db/queries/workspace-builds.ts';
 import { provisionerJobs } from '../../db/schema/provisioner-jobs.ts';
 import { workspaceBuilds } from '../../db/schema/workspaces.ts';

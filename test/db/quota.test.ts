@@ -4,7 +4,7 @@ import { commitQuota } from '../../activities/commit-quota.ts';
 import type { JobRun } from '../../activities/job-run.ts';
 import { transaction } from '../../db/client.ts';
 import { readPrebuildSnapshot } from '../../db/queries/prebuild-snapshot.ts';
-import { completeJob, lockAttempt, markApplyBegun } from '../../db/queries/provisioner-jobs.ts';
+import { completeJob, lockAttempt, markApplyBegun } from '../../db/queries/job-attempts.ts';
 import { findQuota, findQuotaOf, lockQuota } from '../../db/queries/quota.ts';
 import { finishBuildRow, getBuildRun } from '../../db/queries/workspace-builds.ts';
 import { PREBUILDS_SYSTEM_USER_ID } from '../../domain/ids.ts';

@@ -3,7 +3,7 @@ import { eq } from 'drizzle-orm';
 import { pino } from 'pino';
 import { type DeadlineDeps, settleBuild } from '../../commands/settle-build.ts';
 import type { Db } from '../../db/client.ts';
-import { completeJob } from '../../db/queries/provisioner-jobs.ts';
+import { completeJob } from '../../db/queries/job-attempts.ts';
 import {
   templateVersionParameters,
   templateVersionPresetParameters,

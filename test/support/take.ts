@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Db } from '../../db/client.ts';
-import { takeJob } from '../../db/queries/provisioner-jobs.ts';
+import { takeJob } from '../../db/queries/job-attempts.ts';
 import { defaultLease } from '../../domain/lease.ts';
 
 /** Takes a job as a provisioner worker of this host does. */
