@@ -9,6 +9,7 @@ import { type Db, transaction, violatedConstraint } from '../db/client.ts';
 import { notify, workspacesChannel } from '../db/notifications.ts';
 import { auditDiff } from '../db/queries/audit-fields.ts';
 import { insertAudit } from '../db/queries/audit-logs.ts';
+import { holdTemplateOf } from '../db/queries/templates.ts';
 import { findLatestBuild } from '../db/queries/workspace-builds.ts';
 import {
   type WorkspaceRow,
@@ -27,10 +28,11 @@ type Change = Partial<
 >;
 
 /**
- * Locks a live workspace that the caller may change. An unclaimed prebuild has no settings of its own (CONFLICT).
+ * Locks a live workspace that the caller may change, and holds its template, whose settings decide on the change. An unclaimed prebuild has no settings of its own (CONFLICT).
  * Source: spec/06 §8.2.
  */
 export async function lockForChange(tx: Db, caller: Caller, workspaceId: string): Promise<WorkspaceRow> {
+  await holdTemplateOf(tx, workspaceId);
   const workspace = await lockWorkspace(tx, workspaceId);
   if (workspace === undefined) throw notFound();
   authorizeWorkspace(caller.subject, 'update', workspace);

@@ -76,6 +76,20 @@ export async function holdTemplate(tx: Db, templateId: string): Promise<boolean>
     .for('key share');
   return row?.deleted === false;
 }
+
+/** The same of a workspace's template, so that its settings stay as they are read. Before the workspace is locked: template first. */
+export async function holdTemplateOf(tx: Db, workspaceId: string): Promise<void> {
+  await tx
+    .select({ id: templates.id })
+    .from(templates)
+    .where(
+      inArray(
+        templates.id,
+        tx.select({ id: workspaces.templateId }).from(workspaces).where(eq(workspaces.id, workspaceId)),
+      ),
+    )
+    .for('key share');
+}
 export type TemplateRow = NonNullable<Awaited<ReturnType<typeof lockTemplate>>>;
 
 /** A taken name violates `templates_organization_name_idx`. */

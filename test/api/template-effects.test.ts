@@ -1,12 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { transaction } from '../../db/client.ts';
+import { lockTemplate } from '../../db/queries/templates.ts';
 import { provisionerJobs } from '../../db/schema/provisioner-jobs.ts';
+import { templates } from '../../db/schema/templates.ts';
 import { users } from '../../db/schema/users.ts';
 import { workspaceBuilds, workspaces } from '../../db/schema/workspaces.ts';
 import { type JsonValue, type TestApi, type TestUser, createTestApi } from '../support/api.ts';
 import { addWorker, messagesOf, runTick, stored } from '../support/lifecycle-rows.ts';
 import { createTemplate, insertWorkspaceOf } from '../support/template-rows.ts';
+import { waitFor } from '../support/wait.ts';
 
 /** What a change of a template's settings does to its workspaces. Source: spec/04 §7. */
 let api: TestApi;
@@ -247,6 +251,29 @@ describe('the next automatic start', () => {
       const expected = ids.map((_, at) => new Date(Date.UTC(2026, 4, round % 2 === 0 ? 15 : 12, 11 + at, round)));
       expect(await Promise.all(ids.map(async (id) => (await row(id)).nextStartAt))).toEqual(expected);
     }
+  });
+
+  test('is that of the new rule also where a schedule is set for the first time meanwhile', async () => {
+    const template = await createTemplate(api);
+    const id = await workspaceOf(template);
+    const allButFriday = 0b1101111;
+    const waits = async () =>
+      (
+        await api.db.execute(sql`select from pg_stat_activity
+          where datname = current_database() and wait_event_type = 'Lock'`)
+      ).length > 0;
+    const put = await transaction(api.db, async (tx) => {
+      await lockTemplate(tx, template.id);
+      await tx.update(templates).set({ autostartBlockDaysOfWeek: allButFriday }).where(eq(templates.id, template.id));
+      const answer = api.request('PUT', `/api/v2/workspaces/${id}/autostart`, {
+        token: member.token,
+        body: { schedule: 'CRON_TZ=UTC 0 12 * * *' },
+      });
+      await waitFor('the workspace to wait for its template', waits);
+      return { answer };
+    });
+    expect((await put.answer).status).toBe(204);
+    expect((await row(id)).nextStartAt).toEqual(new Date('2026-05-15T12:00:00Z'));
   });
 
   test('of quick edits is that of the last one', async () => {
