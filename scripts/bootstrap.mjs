@@ -8,7 +8,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -25,12 +25,13 @@ function requireNode() {
   process.exit(1);
 }
 
-/** The lock file's text together with what native packages depend on. */
-const fingerprint = () =>
-  createHash('sha256')
-    .update(readFileSync(join(root, 'package-lock.json')))
-    .update(`${process.platform} ${process.arch}`)
-    .digest('hex');
+/** The lock file's text and our patches of packages, together with what native packages depend on. */
+const fingerprint = () => {
+  const patches = join(root, 'patches');
+  const hash = createHash('sha256').update(readFileSync(join(root, 'package-lock.json')));
+  for (const name of readdirSync(patches).toSorted()) hash.update(readFileSync(join(patches, name)));
+  return hash.update(`${process.platform} ${process.arch}`).digest('hex');
+};
 
 const readText = (path) => (existsSync(path) ? readFileSync(path, 'utf8') : null);
 
@@ -48,9 +49,14 @@ function matchesLockFile() {
   );
 }
 
+/** Does nothing where it was done; false when the package is not what the patch was made for. */
+const applyPatches = () =>
+  spawnSync(process.execPath, [join(modules, 'patch-package', 'index.js'), '--error-on-fail'], { cwd: root }).status ===
+  0;
+
 function isInstalled() {
   if (readText(stamp) === fingerprint()) return true;
-  if (!matchesLockFile()) return false;
+  if (!matchesLockFile() || !applyPatches()) return false;
   writeFileSync(stamp, fingerprint());
   return true;
 }

@@ -16,10 +16,15 @@ const lockFile = (version: string): string =>
     },
   });
 
-/** A tiny project with the real bootstrap and an npm that only notes its calls and fills node_modules. */
+/**
+ * A tiny project with the real bootstrap, an npm that only notes its calls and fills node_modules, and a patch-package that notes
+ * what it would apply and refuses a patch that says so.
+ */
 function project(npm = ''): { dir: string; start: (...args: string[]) => ChildProcess; calls: () => number } {
   const dir = temporaryDir();
   mkdirSync(join(dir, 'scripts'));
+  mkdirSync(join(dir, 'patches'));
+  writeFileSync(join(dir, 'patches', 'a.patch'), 'fits\n');
   copyFileSync(
     fileURLToPath(new URL('../../scripts/bootstrap.mjs', import.meta.url)),
     join(dir, 'scripts', 'bootstrap.mjs'),
@@ -30,7 +35,11 @@ function project(npm = ''): { dir: string; start: (...args: string[]) => ChildPr
     `const fs = require('node:fs');
 fs.appendFileSync('npm-calls', process.argv.slice(2).join(' ') + '\\n');
 ${npm}
-fs.mkdirSync('node_modules', { recursive: true });
+fs.mkdirSync('node_modules/patch-package', { recursive: true });
+fs.writeFileSync('node_modules/patch-package/index.js', \`
+  const patch = require('node:fs').readFileSync('patches/a.patch', 'utf8');
+  require('node:fs').appendFileSync('applied', patch);
+  process.exit(patch === 'fits not\\\\n' ? 1 : 0);\`);
 fs.copyFileSync('package-lock.json', 'node_modules/.package-lock.json');`,
   );
   writeFileSync(join(dir, 'scripts', 'hello.mjs'), `console.log('hello ' + process.argv.slice(2).join(' '));`);
@@ -88,6 +97,17 @@ test('a changed lock file installs again, an install by hand that fits it does n
     JSON.stringify({ packages: { 'node_modules/a': { version: '3.0.0' } } }),
   );
   expect((await end(start('scripts/hello.mjs'))).stderr).toBe('');
+  expect(calls()).toBe(2);
+});
+
+test('a changed patch is applied without an install; one that fits only a fresh package installs again', async () => {
+  const { start, calls, dir } = project();
+  await end(start('scripts/hello.mjs'));
+  writeFileSync(join(dir, 'patches', 'a.patch'), 'fits too\n');
+  expect((await end(start('scripts/hello.mjs'))).stderr).toBe('');
+  expect([calls(), readLines(join(dir, 'applied'))]).toEqual([1, ['fits too']]);
+  writeFileSync(join(dir, 'patches', 'a.patch'), 'fits not\n');
+  expect((await end(start('scripts/hello.mjs'))).stderr).toContain('Installing dependencies with npm ci');
   expect(calls()).toBe(2);
 });
 
