@@ -28,8 +28,8 @@ type Change = Partial<
 >;
 
 /**
- * Locks a live workspace that the caller may change, and holds its template, whose settings decide on the change. An unclaimed prebuild has no settings of its own (CONFLICT).
- * Source: spec/06 §8.2.
+ * Holds the template, whose settings decide on the change, and locks a live workspace that the caller may change. An
+ * unclaimed prebuild has no settings of its own (CONFLICT). Source: spec/06 §8.2.
  */
 export async function lockForChange(tx: Db, caller: Caller, workspaceId: string): Promise<WorkspaceRow> {
   await holdTemplateOf(tx, workspaceId);

@@ -67,6 +67,7 @@ export async function lockTemplate(tx: Db, templateId: string) {
   const [row] = await tx.select(columns).from(templates).where(eq(templates.id, templateId)).for('update');
   return row;
 }
+
 /** Holds a template until the transaction ends, so that it is not deleted under a new workspace; false = it is already. */
 export async function holdTemplate(tx: Db, templateId: string): Promise<boolean> {
   const [row] = await tx
@@ -90,6 +91,7 @@ export async function holdTemplateOf(tx: Db, workspaceId: string): Promise<void>
     )
     .for('key share');
 }
+
 export type TemplateRow = NonNullable<Awaited<ReturnType<typeof lockTemplate>>>;
 
 /** A taken name violates `templates_organization_name_idx`. */
