@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { WebSocketServer } from 'ws';
 import { loadAgentBundle } from '../agent/bundle.ts';
 import { createPasswordHasher } from '../commands/password-hash.ts';
-import { createTemporalStarter, lazyClient } from '../commands/temporal.ts';
+import { createTemporalStarter, lazyClient, requestDeadlineMs } from '../commands/temporal.ts';
 import { loadConfig } from '../config.ts';
 import { connect } from '../db/client.ts';
 import { migrate } from '../db/migrate.ts';
@@ -81,7 +81,7 @@ async function start(): Promise<() => Promise<void>> {
     logger,
     metrics,
     // Connects at its first use, so reads are served while Temporal is down.
-    temporal: createTemporalStarter(lazyClient(config)),
+    temporal: createTemporalStarter(lazyClient(config, requestDeadlineMs)),
     passwords: createPasswordHasher(),
     cipher: createColumnCipher(keys),
     listener,

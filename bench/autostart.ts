@@ -3,7 +3,7 @@ import { NativeConnection } from '@temporalio/worker';
 import { randomUUID } from 'node:crypto';
 import postgres from 'postgres';
 import { type JobFacts, jobWorkflowStart } from '../commands/start-job.ts';
-import { type WorkflowStart, createTemporalStarter } from '../commands/temporal.ts';
+import { type WorkflowStart, createTemporalStarter, requestDeadlineMs } from '../commands/temporal.ts';
 import { startFloor } from './floor.ts';
 import { insertLifecycleRows } from './lifecycle/rows.ts';
 import { startLifecycleWorker } from './lifecycle/worker.ts';
@@ -54,7 +54,7 @@ async function startEmpty(
   const floor = await startFloor(temporalAddress, 'default');
   const connection = await NativeConnection.connect({ address: temporalAddress });
   const client = new Client({ connection });
-  const starter = createTemporalStarter(client);
+  const starter = createTemporalStarter(client, requestDeadlineMs);
   // The starter gives up after a second, and leaves the rest to the sweep; here there is none.
   const started = (of: WorkflowStart): Promise<void> => starter.start(of).catch(() => started(of));
   const start = (index: number): Promise<unknown> =>

@@ -23,11 +23,11 @@ import {
 import { findQuota, lockQuota, setBuildCost } from '../db/queries/quota.ts';
 import { deleteSessionToken, sessionTokenName } from '../db/queries/session-tokens.ts';
 import type { BuildVersion, VersionPreset } from '../db/queries/template-versions.ts';
-import { type LatestBuild, findLatestBuild, listBuildParameters } from '../db/queries/workspace-builds.ts';
-import { findUserById } from '../db/queries/users.ts';
-import { type WorkspaceRow, getWorkspaceNames, lockWorkspace } from '../db/queries/workspaces.ts';
+import { type LatestBuild, findLatestBuild } from '../db/queries/workspace-builds.ts';
+import { type WorkspaceRow, lockWorkspace } from '../db/queries/workspaces.ts';
 import type { CommandDeps } from './deps.ts';
-import { insertPendingBuild } from './insert-pending-build.ts';
+import { writeBuilds } from './insert-pending-build.ts';
+import { planBuild } from './plan-build.ts';
 import type { JobFacts } from './start-job.ts';
 
 export interface ClaimPrebuild {
@@ -35,7 +35,7 @@ export interface ClaimPrebuild {
   readonly preset: VersionPreset;
   readonly parameters: readonly TemplateParameter[];
   readonly requested: readonly { readonly name: string; readonly value: string }[];
-  readonly ownerId: string;
+  readonly owner: { readonly userId: string; readonly username: string; readonly name: string; readonly email: string };
   readonly name: string;
   readonly autostartSchedule: string | null;
   readonly nextStartAt: Date | null;
@@ -50,7 +50,7 @@ export type Claim =
   | { readonly kind: 'missed'; readonly why: ClaimMiss };
 
 /** What a claim needs besides its transaction. */
-export interface ClaimDeps extends Pick<CommandDeps, 'cipher' | 'now'> {
+export interface ClaimDeps extends Pick<CommandDeps, 'now'> {
   readonly config: Pick<Config, 'CODER_QUOTA_ENABLED'>;
 }
 
@@ -63,7 +63,8 @@ const maxTries = 3;
  * nobody else can take at the same time, and nobody waits. A failure leaves the pool as it was. Source: spec/03 §11.
  */
 export async function claimPrebuild(tx: Db, deps: ClaimDeps, subject: Subject, input: ClaimPrebuild): Promise<Claim> {
-  const { version, preset, ownerId, name, origin } = input;
+  const { version, preset, owner, name, origin } = input;
+  const ownerId = owner.userId;
   const { organizationId } = version.template;
   if (version.id !== version.template.activeVersionId) return { kind: 'missed', why: 'inactive' };
   const now = deps.now();
@@ -81,7 +82,37 @@ export async function claimPrebuild(tx: Db, deps: ClaimDeps, subject: Subject, i
   const cost = deps.config.CODER_QUOTA_ENABLED ? candidate.dailyCost : 0;
   if (!(await isAffordable(tx, { ownerId, organizationId, cost }))) return { kind: 'missed', why: 'quota' };
   const { autostartSchedule, nextStartAt, ttlMs, automaticUpdates } = input;
-  const [, , , previous, names, environment] = await pipelined([
+  const planned = planBuild(
+    {
+      id: randomUUID(),
+      workspace: { ...before, ownerId, name, claimedAt: now },
+      latest,
+      version,
+      transition: 'start',
+      reason: 'initiator',
+      initiatorId: subject.id,
+      requested: input.requested,
+      claim: {
+        handsOver: (values) => {
+          const { instantClaim: allowed, dependencies, agents } = candidate;
+          return mayHandOverAtOnce({ allowed, dependencies, agents: agents.length, ...values });
+        },
+      },
+      debug: false,
+      origin,
+    },
+    {
+      preset,
+      parameters: input.parameters,
+      previous: candidate.parameters,
+      names: { ownerName: owner.username, templateName: version.template.name },
+      claimProgress: null,
+    },
+    now,
+  );
+  const { facts } = planned;
+  const handedOver = planned.build.handedOver === true;
+  await pipelined([
     giveWorkspace(tx, {
       workspaceId: id,
       ownerId,
@@ -107,36 +138,16 @@ export async function claimPrebuild(tx: Db, deps: ClaimDeps, subject: Subject, i
       statusCode: 201,
       additionalFields: { claimed_prebuild: candidate.name },
     }),
-    listBuildParameters(tx, latest.id),
-    getWorkspaceNames(tx, id),
-    environmentFor(tx, candidate, { ownerId, workspace: { id, name } }),
-  ]);
-  let handedOver = false;
-  const buildId = randomUUID();
-  const facts = await insertPendingBuild(tx, deps, subject, {
-    id: buildId,
-    workspace: { ...before, ownerId, name, claimedAt: now },
-    latest,
-    version,
-    transition: 'start',
-    reason: 'initiator',
-    requested: input.requested,
-    presetId: preset.id,
-    known: { preset, parameters: input.parameters, previous, names },
-    claim: {
-      handsOver: (values) => {
-        const { instantClaim: allowed, dependencies, agents } = candidate;
-        handedOver = mayHandOverAtOnce({ allowed, dependencies, agents: agents.length, ...values });
-        return handedOver;
-      },
-    },
-    debug: false,
-    origin,
-  });
-  await pipelined([
+    writeBuilds(tx, [planned]),
     // Counts from now on: who claims twice at once has to have the budget for both.
-    cost !== 0 && setBuildCost(tx, { buildId, jobId: facts.jobId, cost, granted: true }),
-    handedOver && handOverAgents(tx, { fromJobId: latest.jobId, toJobId: facts.jobId, environment, now }),
+    cost !== 0 && setBuildCost(tx, { buildId: planned.build.id, jobId: facts.jobId, cost, granted: true }),
+    handedOver &&
+      handOverAgents(tx, {
+        fromJobId: latest.jobId,
+        toJobId: facts.jobId,
+        environment: environmentOf(candidate, owner, { id, name }),
+        now,
+      }),
     notify(tx, prebuildsChannel, version.template.id),
   ]);
   return { kind: 'claimed', id, facts, handedOver };
@@ -186,18 +197,15 @@ function immutableWishes({ parameters, preset, requested }: ClaimPrebuild): Clai
   });
 }
 
-async function environmentFor(
-  tx: Db,
+/** Variables of the agents that depend on whose workspace it is, with the values of its new owner. */
+function environmentOf(
   { dependencies, agents }: Candidate,
-  to: { ownerId: string; workspace: { id: string; name: string } },
+  owner: ClaimPrebuild['owner'],
+  workspace: { id: string; name: string },
 ) {
-  const variables = dependencies?.environment ?? [];
-  if (variables.length === 0) return [];
-  const owner = await findUserById(tx, to.ownerId, { includeSystem: false });
-  if (owner === undefined) return [];
-  const known = claimEnvironment(variables, {
-    owner: { id: owner.id, name: owner.username, full_name: owner.name, email: owner.email },
-    workspace: to.workspace,
+  const known = claimEnvironment(dependencies?.environment ?? [], {
+    owner: { id: owner.userId, name: owner.username, full_name: owner.name, email: owner.email },
+    workspace,
   });
   return agents.map((agent) => ({
     agentId: agent.id,

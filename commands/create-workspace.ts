@@ -6,7 +6,7 @@ import { nextStartAt } from '../domain/autostart.ts';
 import type { TemplateParameter } from '../domain/provisioned.ts';
 import type { Subject } from '../domain/subject.ts';
 import { checkAutostart, workspaceTtl } from '../domain/workspace-settings.ts';
-import { type Db, pipelined, transaction, violatedConstraint } from '../db/client.ts';
+import { type Db, pipelined, planOnce, transaction, violatedConstraint } from '../db/client.ts';
 import { type AuditOrigin, insertAudit } from '../db/queries/audit-logs.ts';
 import { findMember } from '../db/queries/members.ts';
 import { holdTemplate } from '../db/queries/templates.ts';
@@ -18,12 +18,12 @@ import {
   listParameters,
   listPresets,
 } from '../db/queries/template-versions.ts';
-import { getWorkspaceNames, insertWorkspace } from '../db/queries/workspaces.ts';
+import { insertWorkspace } from '../db/queries/workspaces.ts';
 import { type ClaimDeps, claimPrebuild } from './claim-prebuild.ts';
 import type { CommandDeps } from './deps.ts';
 import { type IdempotentRequest, once, rememberResult } from './idempotency.ts';
 import { insertPendingBuild } from './insert-pending-build.ts';
-import { startJob } from './start-job.ts';
+import { createBackgroundStarts, startJob } from './start-job.ts';
 
 export interface CreateWorkspace {
   readonly ownerId: string;
@@ -42,12 +42,17 @@ export interface CreateWorkspace {
 type UsableVersion = BuildVersion & { template: NonNullable<BuildVersion['template']> };
 
 /**
- * Creates a workspace with its first start build, in one transaction: there never is a workspace without a build. Returns the
- * workspace's id. Source: spec/06 §8.1.
+ * Creates a workspace with its first start build, in one transaction: there never is a workspace without a build. Returns what
+ * `answer` reads of it, in the same transaction when it was made now. Source: spec/06 §8.1.
  */
-export const createCreateWorkspace = (deps: CommandDeps & ClaimDeps) =>
-  async function createWorkspace(subject: Subject, input: CreateWorkspace): Promise<string> {
-    let made: Awaited<ReturnType<typeof insertWithBuild>> | undefined;
+export const createCreateWorkspace = (deps: CommandDeps & ClaimDeps) => {
+  const startSoon = createBackgroundStarts(deps);
+  return async function createWorkspace<Answer>(
+    subject: Subject,
+    input: CreateWorkspace,
+    answer: (db: Db, workspaceId: string) => Promise<Answer>,
+  ): Promise<Answer> {
+    let made: (Awaited<ReturnType<typeof insertWithBuild>> & { answer: Answer }) | undefined;
     const count = (status: 'success' | 'failed') =>
       deps.metrics.buildEnqueued({
         provisionerType: 'terraform',
@@ -57,29 +62,31 @@ export const createCreateWorkspace = (deps: CommandDeps & ClaimDeps) =>
       });
     const work = async () => {
       const created = await transaction(deps.db, async (tx) => {
-        const workspace = await insertWithBuild(tx, deps, subject, input).catch((err: unknown) => {
-          throw violatedConstraint(err) === 'workspaces_owner_name_idx' ? nameTaken(input.name) : err;
-        });
+        const [, workspace] = await pipelined([planOnce(tx), insertWithBuild(tx, deps, subject, input)]).catch(
+          (err: unknown) => {
+            throw violatedConstraint(err) === 'workspaces_owner_name_idx' ? nameTaken(input.name) : err;
+          },
+        );
         await rememberResult(tx, input.idempotency, { resourceId: workspace.id, statusCode: 201 });
-        return workspace;
+        return { ...workspace, answer: await answer(tx, workspace.id) };
       });
       made = created;
       return created.id;
     };
     try {
       const id = await once(deps.db, input.idempotency, work);
-      if (made !== undefined) {
-        count('success');
-        const started = startJob(deps, made.facts);
-        // Who claims has waited for nothing so far; the pending row is safe, and the start never rejects.
-        if (!made.claimed) await started;
-      }
-      return id;
+      if (made === undefined) return await answer(deps.db, id);
+      count('success');
+      // Who claims waits for nothing: the pending row is safe, and this never rejects.
+      if (made.claimed) void startSoon(made.facts);
+      else await startJob(deps, made.facts);
+      return made.answer;
     } catch (err) {
       if (!(err instanceof DomainError && err.code === 'CONFLICT')) count('failed');
       throw err;
     }
   };
+};
 
 async function insertWithBuild(tx: Db, deps: CommandDeps & ClaimDeps, subject: Subject, input: CreateWorkspace) {
   const version = await usableVersion(tx, subject, input);
@@ -118,6 +125,7 @@ async function insertWithBuild(tx: Db, deps: CommandDeps & ClaimDeps, subject: S
       preset,
       parameters,
       requested,
+      owner: member,
       origin,
     });
     if (claim.kind === 'claimed') {
@@ -132,7 +140,7 @@ async function insertWithBuild(tx: Db, deps: CommandDeps & ClaimDeps, subject: S
   }
   const id = randomUUID();
   const workspace = { ...settings, id, organizationId: template.organizationId, templateId: template.id };
-  const [, , names] = await pipelined([
+  await pipelined([
     insertWorkspace(tx, { ...workspace, now }),
     insertAudit(tx, {
       origin: input.origin,
@@ -144,7 +152,6 @@ async function insertWithBuild(tx: Db, deps: CommandDeps & ClaimDeps, subject: S
       organizationId: template.organizationId,
       statusCode: 201,
     }),
-    getWorkspaceNames(tx, id),
   ]);
   const facts = await insertPendingBuild(tx, deps, subject, {
     id: randomUUID(),
@@ -155,7 +162,11 @@ async function insertWithBuild(tx: Db, deps: CommandDeps & ClaimDeps, subject: S
     reason: 'initiator',
     requested: input.richParameterValues,
     presetId: preset?.id ?? null,
-    known: { preset: preset ?? null, parameters, names },
+    known: {
+      preset: preset ?? null,
+      parameters,
+      names: { ownerName: member.username, templateName: template.name },
+    },
     debug: false,
     origin: input.origin,
   });

@@ -1,7 +1,7 @@
 import { DomainError } from '../domain/errors.ts';
 import type { Subject } from '../domain/subject.ts';
 import { type Db, pipelined, violatedConstraint } from '../db/client.ts';
-import { jobsChannel, notify, workspacesChannel } from '../db/notifications.ts';
+import { jobsChannel, notifyAll, workspacesChannel } from '../db/notifications.ts';
 import { insertAudits } from '../db/queries/audit-logs.ts';
 import { insertJobNote } from '../db/queries/job-logs.ts';
 import { insertJobs } from '../db/queries/provisioner-jobs.ts';
@@ -105,8 +105,10 @@ export async function writeBuilds(tx: Db, planned: readonly PlannedBuild[]): Pro
       tx,
       planned.map(({ audit }) => audit),
     ),
-    notify(tx, workspacesChannel, planned.map(({ build }) => build.workspaceId).join(',')),
-    notify(tx, jobsChannel, planned.map(({ job }) => job.id).join(',')),
+    notifyAll(tx, [
+      [workspacesChannel, planned.map(({ build }) => build.workspaceId).join(',')],
+      [jobsChannel, planned.map(({ job }) => job.id).join(',')],
+    ]),
   ]);
 }
 

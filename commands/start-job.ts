@@ -105,7 +105,7 @@ const startsAtOnce = 16;
 export async function startJobs(
   deps: { db: Db; temporal: TemporalStarter; logger: Logger },
   jobs: readonly JobFacts[],
-  options: { again?: boolean } = {},
+  { atOnce = startsAtOnce, ...options }: { again?: boolean; atOnce?: number } = {},
 ): Promise<number> {
   const started: string[] = [];
   let next = 0;
@@ -118,10 +118,32 @@ export async function startJobs(
       } catch (err) {
         deps.logger.warn({ err, workflow_id: facts.workflowId }, 'workflow not started now, the sweep will start it');
         failures += 1;
-        if (started.length === 0 && failures >= startsAtOnce) next = jobs.length;
+        if (started.length === 0 && failures >= atOnce) next = jobs.length;
       }
   };
-  await Promise.all(Array.from({ length: Math.min(startsAtOnce, jobs.length) }, starter));
+  await Promise.all(Array.from({ length: Math.min(atOnce, jobs.length) }, starter));
   await markWorkflowsStarted(deps.db, started);
   return started.length;
+}
+
+/**
+ * Starts jobs whose askers have their answer already: one batch after the other and few at once, so that a crowd of them takes
+ * nothing from those who still wait. What comes meanwhile makes the next batch.
+ */
+export function createBackgroundStarts(deps: { db: Db; temporal: TemporalStarter; logger: Logger }) {
+  let waiting: JobFacts[] = [];
+  let running = false;
+  return async function startSoon(facts: JobFacts): Promise<void> {
+    waiting.push(facts);
+    if (running) return;
+    running = true;
+    while (waiting.length > 0) {
+      const batch = waiting;
+      waiting = [];
+      await startJobs(deps, batch, { atOnce: 2 }).catch((err: unknown) =>
+        deps.logger.warn({ err, jobs: batch.length }, 'not known whether these were started, the sweep will ask'),
+      );
+    }
+    running = false;
+  };
 }

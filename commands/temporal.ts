@@ -1,4 +1,11 @@
-import { Client, Connection, WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from '@temporalio/client';
+import {
+  Client,
+  Connection,
+  WorkflowExecutionAlreadyStartedError,
+  WorkflowNotFoundError,
+  defaultGrpcRetryOptions,
+  makeGrpcRetryInterceptor,
+} from '@temporalio/client';
 import type { TLSConfig } from '@temporalio/client';
 import { TypedSearchAttributes, defineSearchAttributeKey } from '@temporalio/common';
 import { readFileSync } from 'node:fs';
@@ -32,7 +39,7 @@ export interface TemporalStarter {
 }
 
 /** How long a request waits for Temporal before it leaves the start to the sweep (design §1). */
-const requestDeadlineMs = 1_000;
+export const requestDeadlineMs = 1_000;
 /** What nobody waits for may take longer: a storm of starts makes a busy server slow, and starting them again later makes it slower. */
 export const backgroundDeadlineMs = 5_000;
 
@@ -53,10 +60,18 @@ export function nativeConnectionOptions(config: Config): { address: string; tls?
   };
 }
 
-/** A client that connects on first use, so that an API replica starts and serves reads while Temporal is down. */
-export function lazyClient(config: Config): Client {
+/**
+ * A client that connects on first use, so that an API replica starts and serves reads while Temporal is down; each call has to be
+ * answered within `deadlineMs`, retries included. `withDeadline` of the SDK would do the same by an `AsyncLocalStorage`, which makes
+ * every promise of the process dearer.
+ */
+export function lazyClient(config: Config, deadlineMs: number): Client {
+  const retrying = makeGrpcRetryInterceptor(defaultGrpcRetryOptions());
   return new Client({
-    connection: Connection.lazy(nativeConnectionOptions(config)),
+    connection: Connection.lazy({
+      ...nativeConnectionOptions(config),
+      interceptors: [(options, next) => retrying({ ...options, deadline: Date.now() + deadlineMs }, next)],
+    }),
     namespace: config.TEMPORAL_NAMESPACE,
   });
 }
@@ -66,11 +81,14 @@ const typedAttributes = (attributes: WorkflowSearchAttributes) =>
     Object.entries(attributes).map(([name, value]) => ({ key: defineSearchAttributeKey(name, 'KEYWORD'), value })),
   );
 
-export function createTemporalStarter(client: Client, deadlineMs = requestDeadlineMs): TemporalStarter {
+/** `deadlineMs` undefined = the client sees to it (`lazyClient`). */
+export function createTemporalStarter(client: Client, deadlineMs?: number): TemporalStarter {
+  const inTime = <T>(call: () => Promise<T>): Promise<T> =>
+    deadlineMs === undefined ? call() : client.withDeadline(Date.now() + deadlineMs, call);
   return {
     async start(start) {
       try {
-        await client.withDeadline(Date.now() + deadlineMs, () =>
+        await inTime(() =>
           client.workflow.start(start.workflowType, {
             workflowId: start.workflowId,
             taskQueue: CONTROL_TASK_QUEUE,
@@ -87,14 +105,14 @@ export function createTemporalStarter(client: Client, deadlineMs = requestDeadli
     },
     async cancel(workflowId) {
       try {
-        await client.withDeadline(Date.now() + deadlineMs, () => client.workflow.getHandle(workflowId).cancel());
+        await inTime(() => client.workflow.getHandle(workflowId).cancel());
       } catch (err) {
         if (!(err instanceof WorkflowNotFoundError)) throw err;
       }
     },
     async isReachable() {
       try {
-        await client.withDeadline(Date.now() + deadlineMs, () => client.workflowService.getSystemInfo({}));
+        await inTime(() => client.workflowService.getSystemInfo({}));
         return true;
       } catch {
         return false;

@@ -1,7 +1,9 @@
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/postgres-js';
 import type { PgDatabase } from 'drizzle-orm/pg-core';
 import type { PostgresJsQueryResultHKT } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
+import { toUuids } from './json.ts';
 
 /** Pool or transaction: every query takes it first. */
 export type Db = PgDatabase<PostgresJsQueryResultHKT, Record<string, never>>;
@@ -58,7 +60,7 @@ export function connect(
   options: { max: number; applicationName: string; onStatement?: (text: string) => void },
 ): Database {
   const { onStatement } = options;
-  const sql = postgres(url, {
+  const client = postgres(url, {
     max: options.max,
     // A new connection has to plan every statement anew.
     idle_timeout: 600,
@@ -74,23 +76,48 @@ export function connect(
       idle_in_transaction_session_timeout: idleInTransactionMs,
     },
   });
-  const db = drizzle(preparing(sql), onStatement === undefined ? {} : { logger: { logQuery: onStatement } });
-  return { db: db as unknown as Db, sql, close: () => sql.end({ timeout: 5 }) };
+  const db = drizzle(preparing(client), onStatement === undefined ? {} : { logger: { logQuery: onStatement } });
+  return { db: db as unknown as Db, sql: client, close: () => client.end({ timeout: 5 }) };
+}
+
+/** What drizzle puts between a query and a connection, of a pool or of a transaction. */
+interface Session {
+  readonly client: unknown;
+  readonly logger: unknown;
 }
 
 /**
- * A query that is asked all the time: drizzle makes its text once per pool (or transaction), which costs more than sending it.
- * `build` writes what changes as `sql.placeholder(<name of a value>)`.
+ * A query that is asked all the time: drizzle makes its text once per process, which costs more than sending it, and each pool or
+ * transaction sends that text. `build` writes what changes as `sql.placeholder(<name of a value>)`, and prepares.
  */
 export function preparedQuery<Values extends Record<string, unknown>, Row>(
   build: (db: Db) => { execute(values: Record<string, unknown>): Promise<Row[]> },
 ): (db: Db, values: Values) => Promise<Row[]> {
-  const built = new WeakMap<Db, ReturnType<typeof build>>();
+  let built: ReturnType<typeof build> | undefined;
   return (db, values) => {
-    const query = built.get(db) ?? build(db);
-    built.set(db, query);
-    return query.execute(values);
+    built ??= build(db);
+    const { client, logger } = (db as unknown as { session: Session }).session;
+    // Text, parameters and how rows are read are the same wherever it is sent.
+    const query = Object.assign(Object.create(built), { client, logger }) as NonNullable<typeof built>;
+    // Sent one turn later, as drizzle sends what is awaited: statements go in the order in which they were written.
+    return Promise.resolve().then(() => query.execute(values));
   };
+}
+
+/**
+ * The same for the rows of some ids: `build` asks `among(column)` for the condition. One id has a statement of its own, because the
+ * plan for any number of them is a worse one.
+ */
+export function preparedByIds<Row, Values extends Record<string, unknown> = Record<never, never>>(
+  build: (db: Db, among: (column: SQLWrapper) => SQL) => { execute(values: Record<string, unknown>): Promise<Row[]> },
+): (db: Db, ids: readonly string[], values?: Values) => Promise<Row[]> {
+  const ids = sql.placeholder('ids');
+  const one = preparedQuery<Record<string, unknown>, Row>((db) => build(db, (column) => sql`${column} = ${ids}::uuid`));
+  const many = preparedQuery<Record<string, unknown>, Row>((db) =>
+    build(db, (column) => sql`${column} = any(${ids}::uuid[])`),
+  );
+  return (db, given, values) =>
+    given.length === 1 ? one(db, { ...values, ids: given[0] }) : many(db, { ...values, ids: toUuids(given) });
 }
 
 /** SQLSTATE of a driver error, also when drizzle wrapped it; undefined for anything else. */
@@ -122,11 +149,21 @@ export async function transaction<T>(db: Db, work: (tx: Db) => Promise<T>): Prom
   }
 }
 
+/**
+ * The statements of this transaction are planned once per connection. PostgreSQL plans a prepared statement for its values at least
+ * five times, and some, such as those with a list of ids, for ever: for transactions that are short and of many statements, all of
+ * them by keys. Goes first.
+ */
+export async function planOnce(tx: Db): Promise<void> {
+  await tx.execute(sql`set local plan_cache_mode = force_generic_plan`);
+}
+
 const refusedAfterFailure = '25P02';
 
 /**
- * Statements of one transaction that are sent at once and run in this order: one round trip for all. When one fails PostgreSQL
- * refuses those after it; thrown is the error of the one.
+ * Statements of one transaction that are sent at once and run in this order: one round trip for all. (A bare query of drizzle begins
+ * when it is awaited, that is after functions that were called beside it.) When one fails PostgreSQL refuses those after it; thrown
+ * is the error of the one.
  */
 export async function pipelined<T extends readonly unknown[]>(
   statements: readonly [...T],

@@ -9,3 +9,6 @@ export function toJson(value: unknown): string {
 
 const wellFormed = (_key: string, value: unknown): unknown =>
   typeof value === 'string' ? value.toWellFormed() : value;
+
+/** Ids for a parameter that is cast to `uuid[]`: one statement whatever their number. */
+export const toUuids = (ids: readonly string[]): string => `{${ids.join(',')}}`;

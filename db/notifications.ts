@@ -40,6 +40,16 @@ export async function notify(tx: Db, channel: Channel, payload: string): Promise
   await tx.execute(sql`select pg_notify(${channel}, ${payload})`);
 }
 
+/** The same of several channels, in one statement. */
+export async function notifyAll(tx: Db, notices: readonly (readonly [Channel, payload: string])[]): Promise<void> {
+  await tx.execute(
+    sql`select ${sql.join(
+      notices.map(([channel, payload]) => sql`pg_notify(${channel}, ${payload})`),
+      sql`, `,
+    )}`,
+  );
+}
+
 /**
  * Tells followers that a job is over, watchers of the workspace whose build it was that it changed, and the reconciler when it is
  * a prebuild's.

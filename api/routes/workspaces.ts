@@ -2,6 +2,7 @@ import { z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { createCreateWorkspace } from '../../commands/create-workspace.ts';
 import { createUpdateWorkspace } from '../../commands/update-workspace.ts';
+import type { Db } from '../../db/client.ts';
 import { findMember } from '../../db/queries/members.ts';
 import { getOrganizationByRef } from '../../db/queries/organizations.ts';
 import { findUserByRef } from '../../db/queries/users.ts';
@@ -158,12 +159,12 @@ const viewOptions = ({ deps, subject }: ApiEnv['Variables']): WorkspaceViewOptio
   fallbackTroubleshootingUrl: deps.config.CODER_AGENT_FALLBACK_TROUBLESHOOTING_URL,
 });
 
-/** Body of one workspace; throws NOT_FOUND when its row went away meanwhile. */
-export async function workspaceBodyOf(c: Context<ApiEnv>, workspaceId: string): Promise<WorkspaceBody> {
-  const { deps } = c.var;
-  const view = await findWorkspaceView(deps.db, workspaceId);
+/** Body of one workspace, also read within a transaction; throws NOT_FOUND when its row went away meanwhile. */
+export async function workspaceBodyOf(c: Context<ApiEnv>, workspaceId: string, db?: Db): Promise<WorkspaceBody> {
+  const from = db ?? c.var.deps.db;
+  const view = await findWorkspaceView(from, workspaceId);
   if (view === undefined) throw notFound();
-  const [body] = await loadWorkspaceBodies(deps.db, [view], viewOptions(c.var));
+  const [body] = await loadWorkspaceBodies(from, [view], viewOptions(c.var));
   return body!;
 }
 
@@ -172,24 +173,24 @@ export function registerWorkspaceRoutes(app: App, deps: AppDeps): void {
   const update = createUpdateWorkspace(deps);
   const createFor = async (c: Context<ApiEnv>, userParam: string, body: z.infer<typeof CreateWorkspaceRequest>) => {
     const { subject, origin } = c.var;
-    const owner = await findUserByRef(deps.db, subject, userParam);
-    if (owner === undefined) throw notFound();
+    const ownerId = userParam === 'me' ? subject.id : (await findUserByRef(deps.db, subject, userParam))?.id;
+    if (ownerId === undefined) throw notFound();
     const problem = nameProblem('workspace', body.name);
     if (problem !== undefined) throw invalidField('name', problem);
-    const id = await createWorkspace(subject, {
-      ownerId: owner.id,
+    const wanted = {
+      ownerId,
       name: body.name,
       templateId: body.template_id,
       templateVersionId: body.template_version_id,
       autostartSchedule: body.autostart_schedule ?? undefined,
       ttlMs: body.ttl_ms ?? undefined,
-      automaticUpdates: body.automatic_updates === 'always' ? 'always' : 'never',
+      automaticUpdates: body.automatic_updates === 'always' ? ('always' as const) : ('never' as const),
       richParameterValues: body.rich_parameter_values,
       presetId: body.template_version_preset_id ?? undefined,
       origin,
       idempotency: idempotency(c, body),
-    });
-    return workspaceBodyOf(c, id);
+    };
+    return createWorkspace(subject, wanted, (db, id) => workspaceBodyOf(c, id, db));
   };
   app.openapi(createForUser, async (c) =>
     c.json(await createFor(c, c.req.valid('param').user, c.req.valid('json')), 201),

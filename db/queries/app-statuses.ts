@@ -1,5 +1,5 @@
-import { inArray, sql } from 'drizzle-orm';
-import type { Db } from '../client.ts';
+import { type SQL, inArray, sql } from 'drizzle-orm';
+import { type Db, preparedByIds } from '../client.ts';
 import { workspaceAppStatuses } from '../schema/agent-reports.ts';
 import { liveWorkspaceAgents, workspaceApps, workspaceResources } from '../schema/workspace-agents.ts';
 import { workspaceBuilds, workspaces } from '../schema/workspaces.ts';
@@ -18,9 +18,8 @@ const columns = {
 /** Shown with an app; a task reports for hours. */
 const statusesPerApp = 20;
 
-/** The newest statuses of the apps of these agents, newest first. */
-export async function listAppStatuses(db: Db, agentIds: readonly string[]) {
-  if (agentIds.length === 0) return [];
+/** The newest statuses of the apps of the agents whose ids `agentIds` selects, newest first. */
+export function selectAppStatuses(db: Db, agentIds: SQL) {
   const newest = db
     .select(columns)
     .from(workspaceAppStatuses)
@@ -41,10 +40,10 @@ export async function listAppStatuses(db: Db, agentIds: readonly string[]) {
     })
     .from(workspaceApps)
     .innerJoinLateral(newest, sql`true`)
-    .where(inArray(workspaceApps.agentId, [...agentIds]))
+    .where(inArray(workspaceApps.agentId, agentIds))
     .orderBy(sql`${newest.createdAt} desc`, newest.id);
 }
-export type AppStatusRow = Awaited<ReturnType<typeof listAppStatuses>>[number];
+export type AppStatusRow = Awaited<ReturnType<typeof selectAppStatuses>>[number];
 
 /**
  * The newest status of each workspace, when it belongs to its newest start build (a refresh is none): what the last agents said
@@ -52,6 +51,10 @@ export type AppStatusRow = Awaited<ReturnType<typeof listAppStatuses>>[number];
  */
 export async function latestAppStatuses(db: Db, workspaceIds: readonly string[]): Promise<Map<string, AppStatusRow>> {
   if (workspaceIds.length === 0) return new Map();
+  const rows = await latestOfWorkspaces(db, workspaceIds);
+  return new Map(rows.map((row) => [row.workspaceId, row]));
+}
+const latestOfWorkspaces = preparedByIds<AppStatusRow>((db, among) => {
   const newest = db
     .select({ ...columns, buildNumber: workspaceBuilds.buildNumber })
     .from(workspaceAppStatuses)
@@ -62,7 +65,7 @@ export async function latestAppStatuses(db: Db, workspaceIds: readonly string[])
     .orderBy(sql`${workspaceAppStatuses.createdAt} desc`)
     .limit(1)
     .as('newest');
-  const rows = await db
+  return db
     .select({
       id: newest.id,
       createdAt: newest.createdAt,
@@ -76,9 +79,9 @@ export async function latestAppStatuses(db: Db, workspaceIds: readonly string[])
     .from(workspaces)
     .innerJoinLateral(newest, sql`true`)
     .where(
-      sql`${inArray(workspaces.id, [...workspaceIds])} and not exists (select 1 from workspace_builds later
+      sql`${among(workspaces.id)} and not exists (select 1 from workspace_builds later
         where later.workspace_id = ${workspaces.id} and later.build_number > ${newest.buildNumber}
           and later.transition = 'start' and not later.refresh_only)`,
-    );
-  return new Map(rows.map((row) => [row.workspaceId, row]));
-}
+    )
+    .prepare('latest_app_statuses');
+});

@@ -1,6 +1,6 @@
 import { type SQL, and, desc, eq, sql } from 'drizzle-orm';
 import { alias } from 'drizzle-orm/pg-core';
-import { type Db, preparedQuery } from '../client.ts';
+import { type Db, preparedByIds, preparedQuery } from '../client.ts';
 import { provisionerDaemons, provisionerJobs } from '../schema/provisioner-jobs.ts';
 import { templateVersions, templates } from '../schema/templates.ts';
 import { users } from '../schema/users.ts';
@@ -75,8 +75,15 @@ const buildViewsById = preparedQuery<{ buildId: string }, BuildView>((db) =>
 );
 export const findBuildViewByNumber = (db: Db, workspaceId: string, buildNumber: number) =>
   findBuildView(db, and(eq(workspaceBuilds.workspaceId, workspaceId), eq(workspaceBuilds.buildNumber, buildNumber)));
-export const findLatestBuildView = (db: Db, workspaceId: string) =>
-  findBuildView(db, and(eq(workspaceBuilds.workspaceId, workspaceId), eq(workspaceBuilds.isLatest, true)));
+
+/** The latest build of each of these workspaces. */
+export const listLatestBuildViews = preparedByIds<BuildView>((db, among) =>
+  selectBuildViews(db)
+    .where(and(among(workspaceBuilds.workspaceId), eq(workspaceBuilds.isLatest, true)))
+    .prepare('latest_build_views'),
+);
+export const findLatestBuildView = async (db: Db, workspaceId: string): Promise<BuildView | undefined> =>
+  (await listLatestBuildViews(db, [workspaceId]))[0];
 
 /** A page of builds, newest first. */
 export async function listBuildViews(

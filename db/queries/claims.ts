@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm';
 import { PREBUILDS_SYSTEM_USER_ID } from '../../domain/ids.ts';
 import type { ClaimDependencies } from '../../domain/provisioned.ts';
 import type { Db } from '../client.ts';
+import { toUuids } from '../json.ts';
 import { currentPreset, isLivePrebuild, isRunning } from './prebuilds.ts';
 
 export interface ClaimWish {
@@ -49,7 +50,7 @@ export async function lockCandidate(tx: Db, wish: ClaimWish, tried: readonly str
   const [row] = await tx.execute<{ id: string }>(sql`
     select w.id from (
       select w.id as workspace_id, w.created_at, b.id, b.job_id from ${candidates}
-      where ${isPossible(wish)} and not (w.id = any(${`{${tried.join(',')}}`}::uuid[]))
+      where ${isPossible(wish)} and not (w.id = any(${toUuids(tried)}::uuid[]))
       order by w.created_at, w.id offset 0) b
     join workspaces w on w.id = b.workspace_id and w.latest_build_id = b.id and ${isLivePrebuild}
     where ${isSuitable(wish)}
@@ -65,6 +66,8 @@ export interface Candidate {
   readonly dependencies: ClaimDependencies | null;
   /** Credits a day, which its new owner's budget has to have. */
   readonly dailyCost: number;
+  /** Values of its build. */
+  readonly parameters: readonly { readonly name: string; readonly value: string }[];
 }
 
 /**
@@ -78,8 +81,11 @@ export async function recheckCandidate(tx: Db, wish: ClaimWish, id: string): Pro
     instant_claim: boolean;
     dependencies: ClaimDependencies | null;
     daily_cost: number;
+    parameters: Candidate['parameters'];
   }>(sql`
     select w.name, t.instant_claim, v.claim_dependencies as dependencies, b.daily_cost, (
+      select coalesce(json_agg(json_build_object('name', p.name, 'value', p.value) order by p.name), '[]')
+      from workspace_build_parameters p where p.workspace_build_id = b.id) as parameters, (
       select coalesce(json_agg(json_build_object('id', a.id, 'name', a.name) order by a.id), '[]')
       from workspace_resources r
       join live_workspace_agents a on a.resource_id = r.id and a.parent_id is null
@@ -96,6 +102,7 @@ export async function recheckCandidate(tx: Db, wish: ClaimWish, id: string): Pro
         instantClaim: row.instant_claim,
         dependencies: row.dependencies,
         dailyCost: row.daily_cost,
+        parameters: row.parameters,
       };
 }
 
@@ -163,7 +170,7 @@ export async function handOverAgents(
 /** The copies of a claim that was handed over, once Terraform has told what there really is; agents below them are gone. */
 export async function dropCopiedResources(tx: Db, jobId: string, kept: readonly string[]): Promise<void> {
   await tx.execute(sql`
-    delete from workspace_resources where job_id = ${jobId} and not (id = any(${`{${kept.join(',')}}`}::uuid[]))`);
+    delete from workspace_resources where job_id = ${jobId} and not (id = any(${toUuids(kept)}::uuid[]))`);
 }
 
 export interface ClaimReport {

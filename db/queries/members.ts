@@ -2,7 +2,7 @@ import { and, asc, eq, sql } from 'drizzle-orm';
 import type { SQL } from 'drizzle-orm';
 import type { Subject } from '../../domain/subject.ts';
 import { readableBy } from '../authorization-filter.ts';
-import type { Db } from '../client.ts';
+import { type Db, preparedQuery } from '../client.ts';
 import { organizationMembers, organizations, users } from '../schema/users.ts';
 
 const memberColumns = {
@@ -22,17 +22,27 @@ const memberColumns = {
   isSystem: users.isSystem,
   isServiceAccount: users.isServiceAccount,
 };
-export type MemberRow = Awaited<ReturnType<typeof findMember>> & object;
 
 /** One membership, of system users too: the owner of a prebuild must be shown (spec/07 §1). */
-export async function findMember(db: Db, organizationId: string, userId: string) {
-  const [row] = await db
+export async function findMember(db: Db, organizationId: string, userId: string): Promise<MemberRow | undefined> {
+  const [row] = await memberships(db, { organizationId, userId });
+  return row;
+}
+const selectMemberships = (db: Db) =>
+  db
     .select(memberColumns)
     .from(organizationMembers)
     .innerJoin(users, and(eq(users.id, organizationMembers.userId), eq(users.deleted, false)))
-    .where(and(eq(organizationMembers.organizationId, organizationId), eq(organizationMembers.userId, userId)));
-  return row;
-}
+    .where(
+      and(
+        eq(organizationMembers.organizationId, sql.placeholder('organizationId')),
+        eq(organizationMembers.userId, sql.placeholder('userId')),
+      ),
+    );
+export type MemberRow = Awaited<ReturnType<typeof selectMemberships>>[number];
+const memberships = preparedQuery<{ organizationId: string; userId: string }, MemberRow>((db) =>
+  selectMemberships(db).prepare('membership'),
+);
 
 export interface MemberFilter {
   readonly userId?: string;

@@ -1,6 +1,6 @@
 import { asc, eq, sql } from 'drizzle-orm';
 import type { ParameterType, TemplateParameter } from '../../domain/provisioned.ts';
-import type { Db } from '../client.ts';
+import { type Db, preparedQuery } from '../client.ts';
 import { provisionerJobs } from '../schema/provisioner-jobs.ts';
 import {
   templateVersionParameters,
@@ -52,20 +52,30 @@ const selectVersionsForBuild = (db: Db) =>
 export type BuildVersion = Awaited<ReturnType<typeof selectVersionsForBuild>>[number];
 
 export async function findVersionForBuild(db: Db, versionId: string): Promise<BuildVersion | undefined> {
-  const [row] = await selectVersionsForBuild(db).where(eq(templateVersions.id, versionId));
+  const [row] = await versionsForBuild(db, { versionId });
   return row;
 }
+const versionsForBuild = preparedQuery<{ versionId: string }, BuildVersion>((db) =>
+  selectVersionsForBuild(db)
+    .where(eq(templateVersions.id, sql.placeholder('versionId')))
+    .prepare('version_for_build'),
+);
 
 /** The same of the active version of a template, deleted templates included. */
 export async function findActiveVersionForBuild(db: Db, templateId: string): Promise<BuildVersion | undefined> {
-  const active = sql`(select active_version_id from templates where id = ${templateId})`;
-  const [row] = await selectVersionsForBuild(db).where(eq(templateVersions.id, active));
+  const [row] = await activeVersionsForBuild(db, { templateId });
   return row;
 }
+const activeVersionsForBuild = preparedQuery<{ templateId: string }, BuildVersion>((db) => {
+  const active = sql`(select active_version_id from templates where id = ${sql.placeholder('templateId')})`;
+  return selectVersionsForBuild(db).where(eq(templateVersions.id, active)).prepare('active_version_for_build');
+});
 
 /** Rich parameters in list order (display_order, then lower(name)). */
-export async function listParameters(db: Db, versionId: string): Promise<TemplateParameter[]> {
-  const rows = await db
+export const listParameters = (db: Db, versionId: string): Promise<TemplateParameter[]> =>
+  parametersOfVersion(db, { versionId });
+const parametersOfVersion = preparedQuery<{ versionId: string }, TemplateParameter>((db) =>
+  db
     .select({
       name: templateVersionParameters.name,
       displayName: templateVersionParameters.displayName,
@@ -86,14 +96,15 @@ export async function listParameters(db: Db, versionId: string): Promise<Templat
       ephemeral: templateVersionParameters.ephemeral,
     })
     .from(templateVersionParameters)
-    .where(eq(templateVersionParameters.templateVersionId, versionId))
-    .orderBy(asc(templateVersionParameters.displayOrder), sql`lower(${templateVersionParameters.name})`);
-  return rows;
-}
+    .where(eq(templateVersionParameters.templateVersionId, sql.placeholder('versionId')))
+    .orderBy(asc(templateVersionParameters.displayOrder), sql`lower(${templateVersionParameters.name})`)
+    .prepare('parameters'),
+);
 
 /** Presets with their parameters: default first, then lower(name). */
-export async function listPresets(db: Db, versionId: string) {
-  return db
+export const listPresets = (db: Db, versionId: string): Promise<VersionPreset[]> => presetsOfVersion(db, { versionId });
+const selectPresets = (db: Db) =>
+  db
     .select({
       id: templateVersionPresets.id,
       name: templateVersionPresets.name,
@@ -108,10 +119,12 @@ export async function listPresets(db: Db, versionId: string) {
         from ${templateVersionPresetParameters} p where p.template_version_preset_id = template_version_presets.id), '[]')`,
     })
     .from(templateVersionPresets)
-    .where(eq(templateVersionPresets.templateVersionId, versionId))
+    .where(eq(templateVersionPresets.templateVersionId, sql.placeholder('versionId')))
     .orderBy(sql`${templateVersionPresets.isDefault} desc`, sql`lower(${templateVersionPresets.name})`);
-}
-export type VersionPreset = Awaited<ReturnType<typeof listPresets>>[number];
+export type VersionPreset = Awaited<ReturnType<typeof selectPresets>>[number];
+const presetsOfVersion = preparedQuery<{ versionId: string }, VersionPreset>((db) =>
+  selectPresets(db).prepare('presets'),
+);
 
 /** What a dry run needs of its version and of who asked. */
 /** Columns of queries that join a version with its Terraform values: hashes of its archives, which name what is made of them. */

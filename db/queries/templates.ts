@@ -3,7 +3,7 @@ import type { Subject } from '../../domain/subject.ts';
 import type { TemplateFilter } from '../../domain/template-search.ts';
 import { PREBUILDS_SYSTEM_USER_ID, isUuid } from '../../domain/ids.ts';
 import { readableBy } from '../authorization-filter.ts';
-import type { Db } from '../client.ts';
+import { type Db, preparedQuery } from '../client.ts';
 import { templateVersions, templates } from '../schema/templates.ts';
 import { organizations, users } from '../schema/users.ts';
 import { workspaces } from '../schema/workspaces.ts';
@@ -70,13 +70,17 @@ export async function lockTemplate(tx: Db, templateId: string) {
 
 /** Holds a template until the transaction ends, so that it is not deleted under a new workspace; false = it is already. */
 export async function holdTemplate(tx: Db, templateId: string): Promise<boolean> {
-  const [row] = await tx
-    .select({ deleted: templates.deleted })
-    .from(templates)
-    .where(eq(templates.id, templateId))
-    .for('key share');
+  const [row] = await heldTemplates(tx, { templateId });
   return row?.deleted === false;
 }
+const heldTemplates = preparedQuery<{ templateId: string }, { deleted: boolean }>((db) =>
+  db
+    .select({ deleted: templates.deleted })
+    .from(templates)
+    .where(eq(templates.id, sql.placeholder('templateId')))
+    .for('key share')
+    .prepare('hold_template'),
+);
 
 /** The same of a workspace's template, so that its settings stay as they are read. Before the workspace is locked: template first. */
 export async function holdTemplateOf(tx: Db, workspaceId: string): Promise<void> {

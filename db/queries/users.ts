@@ -5,7 +5,7 @@ import { DomainError, invalidField, notFound } from '../../domain/errors.ts';
 import { isUuid } from '../../domain/ids.ts';
 import type { Subject } from '../../domain/subject.ts';
 import { readableBy } from '../authorization-filter.ts';
-import type { Db } from '../client.ts';
+import { type Db, preparedQuery } from '../client.ts';
 import { apiKeys, gitsshkeys, groupMembers, organizationMembers, userConfigs, users } from '../schema/users.ts';
 import { workspaces } from '../schema/workspaces.ts';
 
@@ -31,26 +31,41 @@ const userColumns = {
     from organization_members m join organizations o on o.id = m.organization_id and not o.deleted
     where m.user_id = users.id), '{}')`,
 };
-export type UserRow = Awaited<ReturnType<typeof findOne>> & object;
-
-async function findOne(db: Db, where: SQL | undefined) {
-  const [row] = await db
+/** Those that are not deleted; system users only when the placeholder `includeSystem` says so. */
+const selectVisible = (db: Db, where: SQL) =>
+  db
     .select(userColumns)
     .from(users)
-    .where(and(eq(users.deleted, false), where));
-  return row;
-}
+    .where(
+      and(
+        eq(users.deleted, false),
+        sql`(not ${users.isSystem} or ${sql.placeholder('includeSystem')}::boolean)`,
+        where,
+      ),
+    );
+export type UserRow = Awaited<ReturnType<typeof selectVisible>>[number];
+const usersById = preparedQuery<{ id: string; includeSystem: boolean }, UserRow>((db) =>
+  selectVisible(db, eq(users.id, sql.placeholder('id'))).prepare('user'),
+);
+const usersByUsername = preparedQuery<{ username: string; includeSystem: boolean }, UserRow>((db) =>
+  selectVisible(db, sql`lower(${users.username}) = lower(${sql.placeholder('username')})`).prepare('user_by_name'),
+);
 
 interface FindOptions {
   /** Also system users, who are hidden everywhere else (spec/07 §1). */
   readonly includeSystem?: boolean;
 }
-const visible = (options: FindOptions) => (options.includeSystem === true ? undefined : eq(users.isSystem, false));
 
-export const findUserById = (db: Db, id: string, options: FindOptions = {}) =>
-  findOne(db, and(eq(users.id, id), visible(options)));
-export const findUserByUsername = (db: Db, username: string, options: FindOptions = {}) =>
-  findOne(db, and(sql`lower(${users.username}) = lower(${username})`, visible(options)));
+export const findUserById = async (
+  db: Db,
+  id: string,
+  { includeSystem = false }: FindOptions = {},
+): Promise<UserRow | undefined> => (await usersById(db, { id, includeSystem }))[0];
+export const findUserByUsername = async (
+  db: Db,
+  username: string,
+  { includeSystem = false }: FindOptions = {},
+): Promise<UserRow | undefined> => (await usersByUsername(db, { username, includeSystem }))[0];
 
 /** `{user}` of a path: uuid, username (any case) or `me`. No permission is checked. */
 export async function findUserByRef(

@@ -82,8 +82,12 @@ export async function insertBuilds(tx: Db, builds: readonly NewBuild[]): Promise
 }
 
 /** What the latest build of a workspace is, for the decisions of a new one. */
-export async function findLatestBuild(db: Db, workspaceId: string) {
-  const [row] = await db
+export async function findLatestBuild(db: Db, workspaceId: string): Promise<LatestBuild | undefined> {
+  const [row] = await latestBuilds(db, { workspaceId });
+  return row;
+}
+const selectLatestBuilds = (db: Db) =>
+  db
     .select({
       id: workspaceBuilds.id,
       buildNumber: workspaceBuilds.buildNumber,
@@ -102,10 +106,11 @@ export async function findLatestBuild(db: Db, workspaceId: string) {
     })
     .from(workspaceBuilds)
     .innerJoin(provisionerJobs, eq(provisionerJobs.id, workspaceBuilds.jobId))
-    .where(and(eq(workspaceBuilds.workspaceId, workspaceId), eq(workspaceBuilds.isLatest, true)));
-  return row;
-}
-export type LatestBuild = NonNullable<Awaited<ReturnType<typeof findLatestBuild>>>;
+    .where(and(eq(workspaceBuilds.workspaceId, sql.placeholder('workspaceId')), eq(workspaceBuilds.isLatest, true)));
+export type LatestBuild = Awaited<ReturnType<typeof selectLatestBuilds>>[number];
+const latestBuilds = preparedQuery<{ workspaceId: string }, LatestBuild>((db) =>
+  selectLatestBuilds(db).prepare('latest_build'),
+);
 
 /** How far the handing over of a claimed workspace has come. */
 export async function findClaimProgress(db: Db, workspaceId: string) {

@@ -1,6 +1,6 @@
-import { type SQL, and, asc, eq, inArray, sql } from 'drizzle-orm';
-import type { Db } from '../client.ts';
-import { type AppStatusRow, listAppStatuses } from './app-statuses.ts';
+import { type SQL, type SQLWrapper, asc, eq, inArray, sql } from 'drizzle-orm';
+import { type Db, preparedByIds } from '../client.ts';
+import { type AppStatusRow, selectAppStatuses } from './app-statuses.ts';
 import { earliestRun } from './script-timings.ts';
 import {
   workspaceAgentConnections,
@@ -77,49 +77,16 @@ export const scriptColumns = {
   displayName: workspaceAgentScripts.displayName,
 };
 
-/**
- * Resources of many jobs with everything below them, in a constant number of statements. `transition` narrows imports to
- * their start plan.
- */
-export async function listResourceTrees(db: Db, jobIds: readonly string[], transition?: 'start') {
-  if (jobIds.length === 0) return [];
-  const ofJobs = and(
-    inArray(workspaceResources.jobId, [...jobIds]),
-    transition === undefined ? undefined : eq(workspaceResources.transition, transition),
-  );
-  const [resources, agents] = await Promise.all([listResources(db, ofJobs), listAgents(db, ofJobs)]);
-  if (resources.length === 0) return [];
-  const [metadata, agentTrees] = await Promise.all([
-    db
-      .select({
-        resourceId: workspaceResourceMetadata.workspaceResourceId,
-        key: workspaceResourceMetadata.key,
-        value: workspaceResourceMetadata.value,
-        sensitive: workspaceResourceMetadata.sensitive,
-      })
-      .from(workspaceResourceMetadata)
-      .where(
-        inArray(
-          workspaceResourceMetadata.workspaceResourceId,
-          resources.map(({ id }) => id),
-        ),
-      )
-      .orderBy(asc(workspaceResourceMetadata.id)),
-    withChildren(db, agents),
-  ]);
-  const agentsByResource = groupBy(agentTrees, 'resourceId');
-  const metadataByResource = groupBy(metadata, 'resourceId');
-  return resources.map((resource) => ({
-    ...resource,
-    metadata: metadataByResource.get(resource.id) ?? [],
-    agents: agentsByResource.get(resource.id) ?? [],
-  }));
-}
-export type ResourceTree = Awaited<ReturnType<typeof listResourceTrees>>[number];
-export type AgentTree = ResourceTree['agents'][number];
+type Among = (column: SQLWrapper) => SQL;
+type Values = Partial<Record<'transition', 'start' | null>>;
+const prepared = <Row>(build: Parameters<typeof preparedByIds<Row, Values>>[0]) => preparedByIds<Row, Values>(build);
 
-async function listResources(db: Db, where: SQL | undefined) {
-  return db
+/** Of these jobs; the placeholder `transition` narrows imports to one of their plans, null does not. */
+const ofJobs = (among: Among): SQL => sql`${among(workspaceResources.jobId)}
+  and ${workspaceResources.transition} = coalesce(${sql.placeholder('transition')}::workspace_transition, ${workspaceResources.transition})`;
+
+const resourcesOfJobs = prepared((db, among) =>
+  db
     .select({
       id: workspaceResources.id,
       createdAt: workspaceResources.createdAt,
@@ -132,53 +99,120 @@ async function listResources(db: Db, where: SQL | undefined) {
       dailyCost: workspaceResources.dailyCost,
     })
     .from(workspaceResources)
-    .where(where)
-    .orderBy(sql`lower(${workspaceResources.name})`, workspaceResources.id);
-}
+    .where(ofJobs(among))
+    .orderBy(sql`lower(${workspaceResources.name})`, workspaceResources.id)
+    .prepare('resources'),
+);
 
-async function listAgents(db: Db, ofResources: SQL | undefined) {
-  return db
-    .select(agentColumns)
-    .from(liveWorkspaceAgents)
-    .innerJoin(workspaceResources, eq(workspaceResources.id, liveWorkspaceAgents.resourceId))
-    .leftJoin(workspaceAgentConnections, eq(workspaceAgentConnections.agentId, liveWorkspaceAgents.id))
-    .where(ofResources)
-    .orderBy(asc(liveWorkspaceAgents.displayOrder), asc(liveWorkspaceAgents.name));
+const metadataOfJobs = prepared((db, among) =>
+  db
+    .select({
+      resourceId: workspaceResourceMetadata.workspaceResourceId,
+      key: workspaceResourceMetadata.key,
+      value: workspaceResourceMetadata.value,
+      sensitive: workspaceResourceMetadata.sensitive,
+    })
+    .from(workspaceResourceMetadata)
+    .innerJoin(workspaceResources, eq(workspaceResources.id, workspaceResourceMetadata.workspaceResourceId))
+    .where(ofJobs(among))
+    .orderBy(asc(workspaceResourceMetadata.id))
+    .prepare('resource_metadata'),
+);
+
+/** Agents and everything below them, each a statement of its own: none waits for another. */
+const agentStatements = (where: (among: Among) => SQL) => {
+  const idsOf = (among: Among) => sql`(select ${liveWorkspaceAgents.id} from ${liveWorkspaceAgents}
+    join ${workspaceResources} on ${workspaceResources.id} = ${liveWorkspaceAgents.resourceId} where ${where(among)})`;
+  return {
+    agents: prepared((db, among) =>
+      db
+        .select(agentColumns)
+        .from(liveWorkspaceAgents)
+        .innerJoin(workspaceResources, eq(workspaceResources.id, liveWorkspaceAgents.resourceId))
+        .leftJoin(workspaceAgentConnections, eq(workspaceAgentConnections.agentId, liveWorkspaceAgents.id))
+        .where(where(among))
+        .orderBy(asc(liveWorkspaceAgents.displayOrder), asc(liveWorkspaceAgents.name))
+        .prepare('agents'),
+    ),
+    apps: prepared((db, among) =>
+      db
+        .select(appColumns)
+        .from(workspaceApps)
+        .where(inArray(workspaceApps.agentId, idsOf(among)))
+        .orderBy(asc(workspaceApps.displayOrder), asc(workspaceApps.slug))
+        .prepare('apps'),
+    ),
+    statuses: prepared((db, among) => selectAppStatuses(db, idsOf(among)).prepare('app_statuses')),
+    scripts: prepared((db, among) => {
+      const firstRun = earliestRun(db);
+      return db
+        .select({ ...scriptColumns, firstRun: { exitCode: firstRun.exitCode, status: firstRun.status } })
+        .from(workspaceAgentScripts)
+        .leftJoinLateral(firstRun, sql`true`)
+        .where(inArray(workspaceAgentScripts.workspaceAgentId, idsOf(among)))
+        .orderBy(workspaceAgentScripts.displayName, workspaceAgentScripts.id)
+        .prepare('scripts');
+    }),
+    logSources: prepared((db, among) =>
+      db
+        .select({
+          id: workspaceAgentLogSources.id,
+          agentId: workspaceAgentLogSources.workspaceAgentId,
+          createdAt: workspaceAgentLogSources.createdAt,
+          displayName: workspaceAgentLogSources.displayName,
+          icon: workspaceAgentLogSources.icon,
+        })
+        .from(workspaceAgentLogSources)
+        .where(inArray(workspaceAgentLogSources.workspaceAgentId, idsOf(among)))
+        .orderBy(workspaceAgentLogSources.displayName, workspaceAgentLogSources.id)
+        .prepare('log_sources'),
+    ),
+  };
+};
+const agentsOfJobs = agentStatements(ofJobs);
+const agentsById = agentStatements((among) => among(liveWorkspaceAgents.id));
+
+/**
+ * Resources of many jobs with everything below them, in a constant number of statements that are sent at once. `transition`
+ * narrows imports to their start plan.
+ */
+export async function listResourceTrees(db: Db, jobIds: readonly string[], transition?: 'start') {
+  if (jobIds.length === 0) return [];
+  const values = { transition: transition ?? null };
+  const [resources, metadata, agents] = await Promise.all([
+    resourcesOfJobs(db, jobIds, values),
+    metadataOfJobs(db, jobIds, values),
+    listAgentTrees(db, agentsOfJobs, jobIds, values),
+  ]);
+  const agentsByResource = groupBy(agents, 'resourceId');
+  const metadataByResource = groupBy(metadata, 'resourceId');
+  return resources.map((resource) => ({
+    ...resource,
+    metadata: metadataByResource.get(resource.id) ?? [],
+    agents: agentsByResource.get(resource.id) ?? [],
+  }));
 }
+export type ResourceTree = Awaited<ReturnType<typeof listResourceTrees>>[number];
+export type AgentTree = ResourceTree['agents'][number];
 
 /** One live agent with everything below it. */
 export async function findAgentTree(db: Db, agentId: string): Promise<AgentTree | undefined> {
-  const [tree] = await withChildren(db, await listAgents(db, eq(liveWorkspaceAgents.id, agentId)));
+  const [tree] = await listAgentTrees(db, agentsById, [agentId]);
   return tree;
 }
 
-async function withChildren(db: Db, agents: Awaited<ReturnType<typeof listAgents>>) {
-  if (agents.length === 0) return [];
-  const ids = agents.map((agent) => agent.id);
-  const firstRun = earliestRun(db);
-  const [apps, statuses, scripts, logSources] = await Promise.all([
-    listApps(db, ids),
-    listAppStatuses(db, ids),
-    db
-      .select({
-        ...scriptColumns,
-        firstRun: { exitCode: firstRun.exitCode, status: firstRun.status },
-      })
-      .from(workspaceAgentScripts)
-      .leftJoinLateral(firstRun, sql`true`)
-      .where(inArray(workspaceAgentScripts.workspaceAgentId, ids))
-      .orderBy(workspaceAgentScripts.displayName, workspaceAgentScripts.id),
-    db
-      .select({
-        id: workspaceAgentLogSources.id,
-        agentId: workspaceAgentLogSources.workspaceAgentId,
-        createdAt: workspaceAgentLogSources.createdAt,
-        displayName: workspaceAgentLogSources.displayName,
-        icon: workspaceAgentLogSources.icon,
-      })
-      .from(workspaceAgentLogSources)
-      .where(inArray(workspaceAgentLogSources.workspaceAgentId, ids))
-      .orderBy(workspaceAgentLogSources.displayName, workspaceAgentLogSources.id),
+async function listAgentTrees(
+  db: Db,
+  statements: ReturnType<typeof agentStatements>,
+  ids: readonly string[],
+  values?: Values,
+) {
+  const [agents, apps, statuses, scripts, logSources] = await Promise.all([
+    statements.agents(db, ids, values),
+    statements.apps(db, ids, values),
+    statements.statuses(db, ids, values),
+    statements.scripts(db, ids, values),
+    statements.logSources(db, ids, values),
   ]);
   const children = {
     apps: groupBy(withStatuses(apps, statuses), 'agentId'),
@@ -196,14 +230,6 @@ async function withChildren(db: Db, agents: Awaited<ReturnType<typeof listAgents
 function withStatuses<T extends { id: string }>(apps: readonly T[], statuses: readonly AppStatusRow[]) {
   const byApp = groupBy(statuses, 'appId');
   return apps.map((app) => ({ ...app, statuses: byApp.get(app.id) ?? [] }));
-}
-
-async function listApps(db: Db, agentIds: readonly string[]) {
-  return db
-    .select(appColumns)
-    .from(workspaceApps)
-    .where(inArray(workspaceApps.agentId, [...agentIds]))
-    .orderBy(asc(workspaceApps.displayOrder), asc(workspaceApps.slug));
 }
 
 function groupBy<K extends string, T extends Record<K, string>>(rows: readonly T[], key: K): Map<string, T[]> {

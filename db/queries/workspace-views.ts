@@ -1,12 +1,12 @@
-import { type SQL, and, eq, inArray, sql } from 'drizzle-orm';
+import { type SQL, and, eq, sql } from 'drizzle-orm';
 import type { Subject } from '../../domain/subject.ts';
 import { readableBy } from '../authorization-filter.ts';
-import type { Db } from '../client.ts';
+import { type Db, preparedByIds } from '../client.ts';
 import { provisionerJobs } from '../schema/provisioner-jobs.ts';
 import { templates } from '../schema/templates.ts';
 import { organizations, users } from '../schema/users.ts';
 import { workspaceBuilds, workspaces } from '../schema/workspaces.ts';
-import { type BuildView, listBuildViews } from './build-views.ts';
+import { type BuildView, listLatestBuildViews } from './build-views.ts';
 import { workspaceConditions } from './workspace-filter.ts';
 
 const workspaceViewColumns = {
@@ -46,20 +46,7 @@ const workspaceViewColumns = {
 /** Workspaces with the names that stand beside them and their latest build, without resources. */
 export async function listWorkspaceViews(db: Db, ids: readonly string[]) {
   if (ids.length === 0) return [];
-  const [rows, builds] = await Promise.all([
-    db
-      .select(workspaceViewColumns)
-      .from(workspaces)
-      .innerJoin(users, eq(users.id, workspaces.ownerId))
-      .innerJoin(organizations, eq(organizations.id, workspaces.organizationId))
-      .innerJoin(templates, eq(templates.id, workspaces.templateId))
-      .where(inArray(workspaces.id, [...ids])),
-    listBuildViews(db, {
-      where: and(inArray(workspaceBuilds.workspaceId, [...ids]), eq(workspaceBuilds.isLatest, true)),
-      limit: ids.length,
-      offset: 0,
-    }),
-  ]);
+  const [rows, builds] = await Promise.all([workspacesById(db, ids), listLatestBuildViews(db, ids)]);
   const byId = new Map(rows.map((row) => [row.id, row]));
   const latest = new Map(builds.map((build) => [build.workspaceId, build]));
   // The page decides the order; a row deleted in between is left out.
@@ -69,6 +56,17 @@ export async function listWorkspaceViews(db: Db, ids: readonly string[]) {
     return row === undefined || build === undefined ? [] : [{ ...row, latestBuild: build }];
   });
 }
+const selectWorkspaces = (db: Db, where: SQL) =>
+  db
+    .select(workspaceViewColumns)
+    .from(workspaces)
+    .innerJoin(users, eq(users.id, workspaces.ownerId))
+    .innerJoin(organizations, eq(organizations.id, workspaces.organizationId))
+    .innerJoin(templates, eq(templates.id, workspaces.templateId))
+    .where(where);
+const workspacesById = preparedByIds<Awaited<ReturnType<typeof selectWorkspaces>>[number]>((db, among) =>
+  selectWorkspaces(db, among(workspaces.id)).prepare('workspace_views'),
+);
 export type WorkspaceView = Awaited<ReturnType<typeof listWorkspaceViews>>[number];
 
 export async function findWorkspaceView(db: Db, id: string): Promise<WorkspaceView | undefined> {

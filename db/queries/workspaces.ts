@@ -1,5 +1,5 @@
 import { and, eq, sql } from 'drizzle-orm';
-import type { Db } from '../client.ts';
+import { type Db, preparedQuery } from '../client.ts';
 import { templates } from '../schema/templates.ts';
 import { users } from '../schema/users.ts';
 import { workspaceBuilds, workspaces } from '../schema/workspaces.ts';
@@ -26,17 +26,28 @@ const decisionColumns = {
 };
 
 /** The row that every decision about a workspace rests on, including deleted ones. */
-export async function findWorkspaceIncludingDeleted(db: Db, workspaceId: string) {
-  const [row] = await db.select(decisionColumns).from(workspaces).where(eq(workspaces.id, workspaceId));
+export async function findWorkspaceIncludingDeleted(db: Db, workspaceId: string): Promise<WorkspaceRow | undefined> {
+  const [row] = await workspacesById(db, { workspaceId });
   return row;
 }
-export type WorkspaceRow = NonNullable<Awaited<ReturnType<typeof findWorkspaceIncludingDeleted>>>;
+const selectWorkspaces = (db: Db) =>
+  db
+    .select(decisionColumns)
+    .from(workspaces)
+    .where(eq(workspaces.id, sql.placeholder('workspaceId')));
+export type WorkspaceRow = Awaited<ReturnType<typeof selectWorkspaces>>[number];
+const workspacesById = preparedQuery<{ workspaceId: string }, WorkspaceRow>((db) =>
+  selectWorkspaces(db).prepare('workspace'),
+);
 
 /** Locks the workspace first: whoever decides about its builds reads everything else after this (spec/01 §0). */
 export async function lockWorkspace(tx: Db, workspaceId: string): Promise<WorkspaceRow | undefined> {
-  const [row] = await tx.select(decisionColumns).from(workspaces).where(eq(workspaces.id, workspaceId)).for('update');
+  const [row] = await lockedWorkspaces(tx, { workspaceId });
   return row;
 }
+const lockedWorkspaces = preparedQuery<{ workspaceId: string }, WorkspaceRow>((db) =>
+  selectWorkspaces(db).for('update').prepare('lock_workspace'),
+);
 
 /** Live workspace of an owner by name, case-insensitively; with `includeDeleted` else the newest deleted one. */
 export async function findWorkspaceByName(

@@ -1,12 +1,21 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { sql } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Db, isDatabaseAway, pipelined, transaction } from '../../db/client.ts';
+import {
+  type Db,
+  isDatabaseAway,
+  pipelined,
+  planOnce,
+  preparedByIds,
+  preparedQuery,
+  transaction,
+} from '../../db/client.ts';
 import { findKeyWithUser } from '../../db/queries/api-keys.ts';
 import { findBuildViewById } from '../../db/queries/build-views.ts';
 import { readJobLog } from '../../db/queries/job-logs.ts';
 import { findLatestBuild, getBuildRun } from '../../db/queries/workspace-builds.ts';
+import { organizations } from '../../db/schema/users.ts';
 import { type TestApi, createTestApi } from '../support/api.ts';
 
 let api: TestApi;
@@ -14,6 +23,19 @@ beforeAll(async () => {
   api = await createTestApi();
 });
 afterAll(() => api.close());
+
+const organization = (name: string) => ({
+  name,
+  displayName: name,
+  createdAt: new Date(),
+  updatedAt: new Date(),
+});
+const numbersAbove = preparedQuery<{ n: number }, { n: number }>((db) =>
+  db
+    .select({ n: sql<number>`n` })
+    .from(sql`generate_series(1, 9) n where n > ${sql.placeholder('n')}`)
+    .prepare('numbers_above'),
+);
 
 describe('Statements with values', () => {
   test('are planned once per connection, whether drizzle makes their text each time or once', async () => {
@@ -35,6 +57,56 @@ describe('Statements with values', () => {
     expect(planned('"api_keys"')).toEqual([5]);
     expect(planned('"workspace_builds"')).toEqual([5, 5, 5]);
     expect(planned('"provisioner_job_logs"')).toEqual([5]);
+  });
+
+  test('are planned once for all values in a transaction that says so', async () => {
+    const plans = await transaction(api.db, async (tx) => {
+      await planOnce(tx);
+      await numbersAbove(tx, { n: 3 });
+      return tx.execute<{ plans: number }>(sql`
+        select custom_plans::int as plans from pg_prepared_statements where statement like '%generate_series%'`);
+    });
+    expect([...plans]).toEqual([{ plans: 0 }]);
+  });
+
+  test('whose text is made once are sent by whoever asks: the pool, or a transaction that sees its own changes', async () => {
+    const name = `kept-${randomUUID()}`;
+    const kept = preparedQuery<{ name: string }, { name: string }>((db) =>
+      db
+        .select({ name: organizations.name })
+        .from(organizations)
+        .where(eq(organizations.name, sql.placeholder('name')))
+        .prepare('kept'),
+    );
+    await kept(api.db, { name });
+    const seen = await transaction(api.db, async (tx) => {
+      await tx.insert(organizations).values(organization(name));
+      return { within: await kept(tx, { name }), outside: await kept(api.db, { name }) };
+    });
+    expect(seen).toEqual({ within: [{ name }], outside: [] });
+    expect(await kept(api.db, { name })).toEqual([{ name }]);
+  });
+
+  test('by ids are for one, for some and for none', async () => {
+    const ids = await Promise.all(
+      [1, 2, 3].map(async () => {
+        const [row] = await api.db
+          .insert(organizations)
+          .values(organization(`by-id-${randomUUID()}`))
+          .returning();
+        return row!.id;
+      }),
+    );
+    const byId = preparedByIds<{ id: string }>((db, among) =>
+      db
+        .select({ id: organizations.id })
+        .from(organizations)
+        .where(among(organizations.id))
+        .orderBy(organizations.id)
+        .prepare('by_id'),
+    );
+    for (const asked of [ids.slice(0, 1), ids.slice(0, 2), ids.toReversed(), []])
+      expect(await byId(api.db, asked)).toEqual(asked.toSorted().map((id) => ({ id })));
   });
 });
 
@@ -70,11 +142,23 @@ describe('Statements sent at once', () => {
   test('run in their order, once each, and answer in it', async () => {
     const answers = await transaction(api.db, async (tx) => {
       await tx.execute(sql`create temporary table counted (n int)`);
-      const add = (n: number) => tx.execute<{ n: number }>(sql`insert into counted values (${n}) returning n`);
-      const [first, none, second] = await pipelined([add(1), false, add(2)]);
+      const add = async (n: number) => tx.execute<{ n: number }>(sql`insert into counted values (${n}) returning n`);
+      const counted = preparedQuery<{ least: number }, { n: number }>((db) =>
+        db
+          .select({ n: sql<number>`count(*)::int` })
+          .from(sql`counted where n >= ${sql.placeholder('least')}`)
+          .prepare('counted'),
+      );
+      const [first, none, between, second] = await pipelined([add(1), false, counted(tx, { least: 1 }), add(2)]);
       const stored = await tx.execute<{ n: number }>(sql`select n from counted`);
-      return { none, first: [...first], second: [...second], stored: [...stored] };
+      return { none, between, first: [...first], second: [...second], stored: [...stored] };
     });
-    expect(answers).toEqual({ none: false, first: [{ n: 1 }], second: [{ n: 2 }], stored: [{ n: 1 }, { n: 2 }] });
+    expect(answers).toEqual({
+      none: false,
+      first: [{ n: 1 }],
+      between: [{ n: 1 }],
+      second: [{ n: 2 }],
+      stored: [{ n: 1 }, { n: 2 }],
+    });
   });
 });

@@ -11,7 +11,7 @@ import { createControlActivities, createProvisionerActivities } from '../../acti
 import type { ProvisionerDeps } from '../../activities/deps.ts';
 import { createSlots } from '../../activities/slots.ts';
 import type { CommandDeps } from '../../commands/deps.ts';
-import { createTemporalStarter, isWorkflowOpen } from '../../commands/temporal.ts';
+import { createTemporalStarter, isWorkflowOpen, requestDeadlineMs } from '../../commands/temporal.ts';
 import { workerEnvironment } from '../../config.ts';
 import { type LeaseTimes, defaultLease } from '../../domain/lease.ts';
 import { defaultQuietHours } from '../../domain/quiet-hours.ts';
@@ -76,7 +76,7 @@ export async function startTestStack(
   const native = await NativeConnection.connect({ address });
   const logger = pino({ level: 'silent' });
   const metrics = createMetrics({ version: 'test', defaultMetrics: false });
-  const temporal = createTemporalStarter(client);
+  const temporal = createTemporalStarter(client, requestDeadlineMs);
   const cipher = options.cipher ?? createColumnCipher([Buffer.alloc(32, 7).toString('base64')]);
   const workRoot = mkdtempSync(join(tmpdir(), 'berth-work-'));
   const slots = options.slots ?? 2;
