@@ -105,7 +105,7 @@ const startsAtOnce = 16;
 export async function startJobs(
   deps: { db: Db; temporal: TemporalStarter; logger: Logger },
   jobs: readonly JobFacts[],
-  { atOnce = startsAtOnce, ...options }: { again?: boolean; atOnce?: number } = {},
+  options: { again?: boolean } = {},
 ): Promise<number> {
   const started: string[] = [];
   let next = 0;
@@ -118,29 +118,28 @@ export async function startJobs(
       } catch (err) {
         deps.logger.warn({ err, workflow_id: facts.workflowId }, 'workflow not started now, the sweep will start it');
         failures += 1;
-        if (started.length === 0 && failures >= atOnce) next = jobs.length;
+        if (started.length === 0 && failures >= startsAtOnce) next = jobs.length;
       }
   };
-  await Promise.all(Array.from({ length: Math.min(atOnce, jobs.length) }, starter));
+  await Promise.all(Array.from({ length: Math.min(startsAtOnce, jobs.length) }, starter));
   await markWorkflowsStarted(deps.db, started);
   return started.length;
 }
 
 /**
- * Starts jobs whose askers have their answer already: one batch after the other and few at once, so that a crowd of them takes
- * nothing from those who still wait. What comes meanwhile makes the next batch.
+ * Starts jobs whose askers have their answer already: one batch after the other, so that a crowd of them neither overruns a busy
+ * server nor takes all from those who still wait. What comes meanwhile makes the next batches.
  */
 export function createBackgroundStarts(deps: { db: Db; temporal: TemporalStarter; logger: Logger }) {
-  let waiting: JobFacts[] = [];
+  const waiting: JobFacts[] = [];
   let running = false;
   return async function startSoon(facts: JobFacts): Promise<void> {
     waiting.push(facts);
     if (running) return;
     running = true;
     while (waiting.length > 0) {
-      const batch = waiting;
-      waiting = [];
-      await startJobs(deps, batch, { atOnce: 2 }).catch((err: unknown) =>
+      const batch = waiting.splice(0, 2 * startsAtOnce);
+      await startJobs(deps, batch).catch((err: unknown) =>
         deps.logger.warn({ err, jobs: batch.length }, 'not known whether these were started, the sweep will ask'),
       );
     }

@@ -6,7 +6,7 @@ import type { ClaimBed } from './bed.ts';
 
 /** Without kicks a replacement waits for the next tick of the schedule: up to this, half of it on average. */
 const tickMs = 60_000;
-const settleMs = 5_000;
+const settleMs = 15_000;
 
 /**
  * From the claim's commit (its `claimed_at`, which is a little earlier) to its replacement's pending job, claims coming at random
