@@ -2,6 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import { PREBUILDS_SYSTEM_USER_ID } from '../../domain/ids.ts';
 import { desiredAt } from '../../domain/prebuild-schedules.ts';
 import type { PoolPreset, PrebuildRules, PrebuildSnapshot } from '../../domain/prebuilds.ts';
+import { type PoolStart, poolFailures } from '../../domain/pool-failures.ts';
 import { type Db, pipelined } from '../client.ts';
 import { currentPreset, hasFailed, isLivePrebuild, isReady, isRunning, isUntaken, livePrebuilds } from './prebuilds.ts';
 import { budgetOf, consumedBy } from './quota.ts';
@@ -51,22 +52,27 @@ async function readPools(tx: Db, scope: Scope, options: SnapshotOptions): Promis
   const scheduled = new Map<string, (typeof schedules)[number][]>();
   for (const row of schedules) scheduled.set(row.presetId, [...(scheduled.get(row.presetId) ?? []), row]);
   const pools = presets.map((preset) => ({ ...preset, schedules: scheduled.get(preset.id) ?? [] }));
-  const [inProgress, running, backoff, hardLimited, quotaBlocked, failed] = await pipelined([
+  const [inProgress, running, starts, failed] = await pipelined([
     countInProgress(tx, scope),
     listRunning(tx, scope),
-    listBackoff(tx, scope, pools, { now, lookbackMs: backoffLookbackMs }),
-    rules.failureHardLimit === 0 ? [] : listHardLimited(tx, scope, rules.failureHardLimit),
-    quotaEnabled ? listQuotaBlocked(tx, scope) : [],
+    listStartsOfFailing(tx, scope, quotaEnabled),
     rules.failedRetentionMs === 0 ? [] : listFailed(tx, scope),
   ]);
+  const active = new Map(pools.flatMap((pool) => (pool.active ? [[pool.id, pool]] : [])));
   return {
     presets: pools,
     running,
     inProgress: inProgress.filter(({ active }) => active),
     pendingNonActive: inProgress.filter(({ active, untaken }) => untaken && !active),
-    backoff,
-    hardLimited,
-    quotaBlocked,
+    ...poolFailures(starts, {
+      now,
+      lookbackMs: backoffLookbackMs,
+      hardLimit: rules.failureHardLimit,
+      desired: (presetId) => {
+        const pool = active.get(presetId);
+        return pool && desiredAt(pool, now).desired;
+      },
+    }),
     failed,
     inFlight: inProgress.reduce((sum, { count }) => sum + count, 0),
   };
@@ -196,64 +202,45 @@ async function countInProgress(tx: Db, scope: Scope) {
   return rows.map((row) => ({ ...row, presetId: row.preset_id }));
 }
 
-/** The latest builds of the prebuilds of active presets that are starts, with what an administrator's retry forgives left out. */
-const startsOfActivePresets = (scope: Scope) => sql`${livePrebuilds}
-  join template_version_presets p on p.id = b.template_version_preset_id
-  join templates t on t.id = w.template_id and t.active_version_id = p.template_version_id and t.deleted = false
-  where ${isLivePrebuild} ${scope.prebuilds} and b.transition = 'start' and (p.failure_reset_at is null or b.created_at > p.failure_reset_at)`;
-
 /**
- * Presets among whose newest builds, as many as are desired, one has failed lately. How many are desired is not told the statement:
- * joined with a list of unknown length, its cached plan compares every build with every preset. Source: spec/03 §7.2.
+ * The starts of those presets of active versions that had failures, newest first for each preset: latest builds of prebuilds, with
+ * what an administrator's retry forgives left out. Few rows, and of a healthy deployment none.
  */
-async function listBackoff(
-  tx: Db,
-  scope: Scope,
-  pools: readonly PoolPreset[],
-  { now, lookbackMs }: { now: Date; lookbackMs: number },
-): Promise<PrebuildSnapshot['backoff']> {
-  const rows = await tx.execute<{ preset_id: string; failed: number; newest_place: number; last_build_at: string }>(sql`
-    with recent as (
-      select b.template_version_preset_id as preset_id, b.created_at, j.job_status = 'failed' as failed,
-        row_number() over (partition by b.template_version_preset_id order by b.created_at desc, b.id)::int as place
-      from ${startsOfActivePresets(scope)} and b.created_at >= ${new Date(now.getTime() - lookbackMs).toISOString()}::timestamptz
-    )
-    select preset_id, count(*)::int as failed, min(place) as newest_place, max(created_at) as last_build_at
-    from recent where failed group by preset_id`);
-  const byId = new Map(pools.map((pool) => [pool.id, pool]));
-  return rows.flatMap((row) => {
-    const pool = byId.get(row.preset_id);
-    if (pool?.active !== true || row.newest_place > Math.max(desiredAt(pool, now).desired, 1)) return [];
-    return [{ presetId: row.preset_id, failed: row.failed, lastBuildAt: new Date(row.last_build_at) }];
-  });
-}
-
-/** Presets all of whose newest builds failed, however long ago; want of quota is no fault of theirs. Source: spec/03 §7.3. */
-async function listHardLimited(tx: Db, scope: Scope, limit: number): Promise<PrebuildSnapshot['hardLimited']> {
-  const rows = await tx.execute<{ preset_id: string; newest_build_id: string }>(sql`
-    with recent as (
-      select b.template_version_preset_id as preset_id, b.id, j.job_status = 'failed' as failed,
-        row_number() over (partition by b.template_version_preset_id order by b.created_at desc, b.id) as place
-      from ${startsOfActivePresets(scope)} and j.error_code is distinct from 'INSUFFICIENT_QUOTA'
-    )
-    select preset_id, (array_agg(id order by place))[1] as newest_build_id from recent where place <= ${limit}
-    group by preset_id having count(*) = ${limit} and bool_and(failed)`);
-  return rows.map((row) => ({ presetId: row.preset_id, newestBuildId: row.newest_build_id }));
-}
-
-/** Presets whose newest build was refused for its cost, which there still is no room for. Source: spec/03 §10.5. */
-async function listQuotaBlocked(tx: Db, scope: Scope): Promise<string[]> {
+async function listStartsOfFailing(tx: Db, scope: Scope, quotaEnabled: boolean): Promise<PoolStart[]> {
   const owner = sql`${PREBUILDS_SYSTEM_USER_ID}::uuid`;
   const organization = sql`r.organization_id`;
-  const rows = await tx.execute<{ preset_id: string }>(sql`
-    with newest as (
-      select distinct on (b.template_version_preset_id) b.template_version_preset_id as preset_id, w.organization_id,
-        b.daily_cost, j.error_code
-      from ${startsOfActivePresets(scope)} order by b.template_version_preset_id, b.created_at desc, b.id
-    ), refused as (select * from newest where error_code = 'INSUFFICIENT_QUOTA')
-    select r.preset_id from refused r
-    where ${budgetOf(owner, organization)} < r.daily_cost + ${consumedBy(owner, organization)}`);
-  return rows.map((row) => row.preset_id);
+  const rows = await tx.execute<{
+    preset_id: string;
+    id: string;
+    created_at: string;
+    failed: boolean;
+    refused: boolean;
+    blocked: boolean;
+  }>(sql`
+    with starts as materialized (
+      select b.template_version_preset_id as preset_id, b.id, b.created_at, j.job_status = 'failed' as failed,
+        j.error_code is not distinct from 'INSUFFICIENT_QUOTA' as refused, w.organization_id, b.daily_cost
+      from ${livePrebuilds}
+      join template_version_presets p on p.id = b.template_version_preset_id
+      join templates t on t.id = w.template_id and t.active_version_id = p.template_version_id and t.deleted = false
+      where ${isLivePrebuild} ${scope.prebuilds} and b.transition = 'start'
+        and (p.failure_reset_at is null or b.created_at > p.failure_reset_at)
+    ), ranked as (
+      select s.*, row_number() over (partition by preset_id order by created_at desc, id) as place
+      from starts s where preset_id in (select preset_id from starts where failed)
+    )
+    select preset_id, id, created_at, failed, refused,
+      case when ${quotaEnabled}::boolean and refused and place = 1
+        then ${budgetOf(owner, organization)} < daily_cost + ${consumedBy(owner, organization)} else false end as blocked
+    from ranked r order by preset_id, place`);
+  return rows.map((row) => ({
+    presetId: row.preset_id,
+    buildId: row.id,
+    createdAt: new Date(row.created_at),
+    failed: row.failed,
+    refused: row.refused,
+    blocked: row.blocked,
+  }));
 }
 
 async function listFailed(tx: Db, scope: Scope): Promise<PrebuildSnapshot['failed']> {
