@@ -18,7 +18,7 @@ export async function measureRefill(bed: ClaimBed, runs: number): Promise<void> 
   await sql`update template_version_presets set desired_instances = null`;
   const { templateId, claim } = await bed.fill({ ready: runs, pure: true });
   await bed.pause(false);
-  // The workers still have the workflows of the bursts before them.
+  // The workers still have the workflows of the claims before.
   await delay(settleMs);
   for (let index = 0; index < runs; index += 1) {
     await claim();
