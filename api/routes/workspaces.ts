@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
-import { createCreateWorkspace } from '../../commands/create-workspace.ts';
+import { type CreateWorkspace, createCreateWorkspace } from '../../commands/create-workspace.ts';
 import { createUpdateWorkspace } from '../../commands/update-workspace.ts';
 import type { Db } from '../../db/client.ts';
 import { findMember } from '../../db/queries/members.ts';
@@ -160,11 +160,14 @@ const viewOptions = ({ deps, subject }: ApiEnv['Variables']): WorkspaceViewOptio
 });
 
 /** Body of one workspace, also read within a transaction; throws NOT_FOUND when its row went away meanwhile. */
-export async function workspaceBodyOf(c: Context<ApiEnv>, workspaceId: string, db?: Db): Promise<WorkspaceBody> {
-  const from = db ?? c.var.deps.db;
-  const view = await findWorkspaceView(from, workspaceId);
+export async function workspaceBodyOf(
+  c: Context<ApiEnv>,
+  workspaceId: string,
+  db: Db = c.var.deps.db,
+): Promise<WorkspaceBody> {
+  const view = await findWorkspaceView(db, workspaceId);
   if (view === undefined) throw notFound();
-  const [body] = await loadWorkspaceBodies(from, [view], viewOptions(c.var));
+  const [body] = await loadWorkspaceBodies(db, [view], viewOptions(c.var));
   return body!;
 }
 
@@ -177,14 +180,14 @@ export function registerWorkspaceRoutes(app: App, deps: AppDeps): void {
     if (ownerId === undefined) throw notFound();
     const problem = nameProblem('workspace', body.name);
     if (problem !== undefined) throw invalidField('name', problem);
-    const wanted = {
+    const wanted: CreateWorkspace = {
       ownerId,
       name: body.name,
       templateId: body.template_id,
       templateVersionId: body.template_version_id,
       autostartSchedule: body.autostart_schedule ?? undefined,
       ttlMs: body.ttl_ms ?? undefined,
-      automaticUpdates: body.automatic_updates === 'always' ? ('always' as const) : ('never' as const),
+      automaticUpdates: body.automatic_updates === 'always' ? 'always' : 'never',
       richParameterValues: body.rich_parameter_values,
       presetId: body.template_version_preset_id ?? undefined,
       origin,
